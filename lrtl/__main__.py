@@ -1,0 +1,159 @@
+"""The command line of `lrtl`: one verb per rule of the workflow."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import cv2
+import torch
+
+import lrtl
+from lrtl.config import (
+    FlowConfig,
+    LossConfig,
+    MergeConfig,
+    NetworkConfig,
+    TracksConfig,
+    TrainConfig,
+    add_flags,
+    from_flags,
+)
+from lrtl.datasets import DATASETS
+from lrtl.datasets.fetch import fetch
+from lrtl.datasets.layout import Sequence
+from lrtl.figures import contact_sheet, overlay
+from lrtl.landscape import landscape, landscape_table
+from lrtl.motion.flow import estimate_flow
+from lrtl.motion.store import FlowStore, TrackStore
+from lrtl.motion.tracks import track_sequence
+from lrtl.samples import Motion
+from lrtl.score import score
+from lrtl.segment import segment
+from lrtl.tables import write_tables
+from lrtl.train import train
+
+
+def main() -> int:
+    """Run one verb; an error it names ends with status 1 and one line."""
+    arguments = parser().parse_args()
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(arguments.threads)
+    try:
+        arguments.run(arguments)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"lrtl {arguments.verb}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The verbs and their flags; flags of settings are built from the dataclasses' fields."""
+    top = argparse.ArgumentParser(prog="lrtl", description=lrtl.__doc__)
+    top.add_argument("--version", action="version", version=lrtl.__version__)
+    verbs = top.add_subparsers(dest="verb", required=True)
+
+    def add(run, *stages: type, **flags) -> None:
+        name, text = run.__name__.strip("_").replace("_", "-"), run.__doc__
+        verb = verbs.add_parser(name, help=text, description=text)
+        verb.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and OpenCV")
+        for flag, kind in flags.items():
+            if isinstance(kind, list):
+                verb.add_argument(f"--{flag}", type=kind[0], nargs="+", required=True)
+            else:
+                verb.add_argument(f"--{flag}", type=kind, required=flag not in OPTIONAL)
+        for stage in stages:
+            add_flags(verb, stage)
+        verb.set_defaults(run=run)
+
+    add(_fetch, name=str, out=Path, mirror=str)
+    add(_prepare, dataset=str, sequence=str, archive=Path, out=Path)
+    add(_flow, FlowConfig, sequence=Path, out=Path)
+    add(_tracks, TracksConfig, flow=Path, out=Path)
+    motion = {"sequences": [Path], "flow": [Path], "tracks": [Path]}
+    add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
+    add(_segment, MergeConfig, weights=Path, sequence=Path, flow=Path, masks=Path, components=Path)
+    add(_score, sequences=[Path], masks=[Path], components=[Path], out=Path)
+    add(_table, dataset=str, scores=[Path], runs=[Path], table=Path, sequences=Path)
+    add(_landscape, LossConfig, sequence=Path, tracks=Path, out=Path)
+    add(_landscape_table, rows=[Path], out=Path)
+    add(_pictures, sequence=Path, masks=Path, components=Path, overlay=Path, sheet=Path)
+    return top
+
+
+OPTIONAL = ("mirror", "archive")
+
+
+def _fetch(a: argparse.Namespace) -> None:
+    """Fetch a published archive or checkpoint."""
+    fetch(a.name, a.out, a.mirror)
+
+
+def _prepare(a: argparse.Namespace) -> None:
+    """Lay out the frames and masks of a sequence."""
+    if a.dataset not in DATASETS:
+        raise ValueError(f"unknown dataset {a.dataset!r}; one of {', '.join(DATASETS)}")
+    DATASETS[a.dataset].prepare(a.sequence, a.archive, a.out)
+
+
+def _flow(a: argparse.Namespace) -> None:
+    """Estimate the flow of a sequence at every gap."""
+    estimate_flow(Sequence.open(a.sequence), from_flags(a, FlowConfig), a.out)
+
+
+def _tracks(a: argparse.Namespace) -> None:
+    """Track the query grid of every frame of a sequence."""
+    track_sequence(FlowStore.open(a.flow), from_flags(a, TracksConfig), a.out)
+
+
+def _train(a: argparse.Namespace) -> None:
+    """Train a segmenter on the motion of its sequences."""
+    network = from_flags(a, NetworkConfig)
+    motions = [
+        Motion.load(Sequence.open(s), FlowStore.open(f), TrackStore.open(t), network.input_size)
+        for s, f, t in zip(a.sequences, a.flow, a.tracks, strict=True)
+    ]
+    train(motions, network, from_flags(a, LossConfig), from_flags(a, TrainConfig), a.seed, a.out)
+
+
+def _segment(a: argparse.Namespace) -> None:
+    """Predict components of a sequence and merge them to its foreground."""
+    sequence, flow, merge = (
+        Sequence.open(a.sequence),
+        FlowStore.open(a.flow),
+        MergeConfig(a.affinity),
+    )
+    segment(a.weights.parent, sequence, flow, merge, a.masks, a.components)
+
+
+def _score(a: argparse.Namespace) -> None:
+    """Score the masks of a run, a row per frame."""
+    score(a.sequences, a.masks, a.components, a.out)
+
+
+def _table(a: argparse.Namespace) -> None:
+    """Average scores over seeds, beside the papers' figures."""
+    write_tables(a.dataset, a.scores, a.runs, a.table, a.sequences)
+
+
+def _landscape(a: argparse.Namespace) -> None:
+    """Compare the trajectory loss of the true partition with that of others."""
+    landscape(
+        Sequence.open(a.sequence), TrackStore.open(a.tracks), from_flags(a, LossConfig), a.out
+    )
+
+
+def _landscape_table(a: argparse.Namespace) -> None:
+    """Average landscapes over frames and sequences."""
+    landscape_table(a.rows, a.out)
+
+
+def _pictures(a: argparse.Namespace) -> None:
+    """Draw the overlay video and the contact sheet of a sequence."""
+    sequence = Sequence.open(a.sequence)
+    overlay(sequence, a.masks, a.overlay)
+    contact_sheet(sequence, a.masks, a.components, a.sheet)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""The settings of each stage: frozen dataclasses that validate themselves.
+
+Defaults live in `config.yaml` alone; its sections carry the names of the classes' stages, and the
+command line's flags are built from the fields.
+"""
+
+import argparse
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, get_args, get_origin
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+def _require(condition: bool, name: str, value: Any, expected: str) -> None:
+    if not condition:
+        raise ValueError(f"{name} is {value!r}, expected {expected}")
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """Optical flow: what estimates it, between which frames, at what size."""
+
+    estimator: str
+    size: tuple[int, int]
+    gaps: tuple[int, ...]
+    updates: int
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        from lrtl.motion.flow import ESTIMATORS
+
+        _require(self.estimator in ESTIMATORS, "estimator", self.estimator, _one_of(ESTIMATORS))
+        _require(min(self.size) >= 16, "size", self.size, "height and width of at least 16 px")
+        _require(0 not in self.gaps and bool(self.gaps), "gaps", self.gaps, "frame gaps, not 0")
+        _require(self.updates >= 1, "updates", self.updates, "at least 1")
+        if self.estimator != "dis":
+            _require(self.weights is not None, "weights", None, f"a file for {self.estimator}")
+
+
+@dataclass(frozen=True)
+class TracksConfig:
+    """Point tracks: what tracks them, from which points, over how many frames."""
+
+    tracker: str
+    radius: int
+    stride: int
+    boundary: str
+
+    def __post_init__(self) -> None:
+        from lrtl.motion.tracks import BOUNDARIES, TRACKERS
+
+        _require(self.tracker in TRACKERS, "tracker", self.tracker, _one_of(TRACKERS))
+        _require(self.boundary in BOUNDARIES, "boundary", self.boundary, _one_of(BOUNDARIES))
+        _require(self.radius >= 1, "radius", self.radius, "at least 1 frame")
+        _require(self.stride >= 1, "stride", self.stride, "at least 1 px")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The segmentation network."""
+
+    network: str
+    width: int
+    components: int
+    input_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        from lrtl.models import NETWORKS
+
+        _require(self.network in NETWORKS, "network", self.network, _one_of(NETWORKS))
+        _require(self.width >= 1, "width", self.width, "at least 1 channel")
+        _require(2 <= self.components <= 255, "components", self.components, "2 to 255")
+        multiple = all(side > 0 and side % 16 == 0 for side in self.input_size)
+        _require(multiple, "input_size", self.input_size, "multiples of 16 px")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The weighted sum of losses, and the motion that goes into it."""
+
+    flow_weight: float
+    trajectory_weight: float
+    smoothness_weight: float
+    flow_size: tuple[int, int]
+    flow_clip: float
+    rank: int
+    track_count: int
+    track_visibility: float
+    track_filter: int
+
+    def __post_init__(self) -> None:
+        weights = (self.flow_weight, self.trajectory_weight, self.smoothness_weight)
+        _require(
+            min(weights) >= 0 < max(weights), "loss weights", weights, "one above 0, none below"
+        )
+        _require(self.rank >= 1, "rank", self.rank, "at least 1")
+        _require(self.track_count > self.rank, "track_count", self.track_count, "more than rank")
+        share = self.track_visibility
+        _require(0 <= share <= 1, "track_visibility", share, "a share of the window, 0 to 1")
+        _require(self.track_filter % 2 == 1, "track_filter", self.track_filter, "an odd number")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation: steps, batch, learning rate and averaging."""
+
+    steps: int
+    quads: int
+    quad_offset: int
+    learning_rate: float
+    weight_decay: float
+    warmup_steps: int
+    decay_steps: int
+    decay_power: float
+    gradient_clip: float
+    ema_power: float
+    ema_warmup: int
+    ema_every: int
+    flip: float
+    precision: str
+    checkpoint_every: int
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "quads", "quad_offset", "ema_every", "checkpoint_every"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        _require(self.precision in PRECISIONS, "precision", self.precision, _one_of(PRECISIONS))
+        _require(0 <= self.flip <= 1, "flip", self.flip, "a probability")
+        _require(self.decay_steps >= self.steps, "decay_steps", self.decay_steps, "at least steps")
+
+
+@dataclass(frozen=True)
+class MergeConfig:
+    """Merging K components to foreground and background."""
+
+    affinity: str
+
+    def __post_init__(self) -> None:
+        from lrtl.merge import AFFINITIES
+
+        _require(self.affinity in AFFINITIES, "affinity", self.affinity, _one_of(AFFINITIES))
+
+
+def _one_of(choices) -> str:
+    return "one of " + ", ".join(choices)
+
+
+def add_flags(parser: argparse.ArgumentParser, stage: type) -> None:
+    """Add a flag for each field of a stage's settings."""
+    for field in fields(stage):
+        flag = "--" + field.name.replace("_", "-")
+        required = field.default is MISSING
+        if get_origin(field.type) is tuple:
+            kind, rest = get_args(field.type)
+            count = "+" if rest is ... else 2
+            parser.add_argument(flag, type=kind, nargs=count, required=required)
+        else:
+            kind = str if field.type == str | None else field.type
+            parser.add_argument(flag, type=kind, required=required)
+
+
+def from_flags(arguments: argparse.Namespace, stage: type):
+    """Build a stage's settings from parsed flags."""
+    values = {field.name: getattr(arguments, field.name) for field in fields(stage)}
+    return stage(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+SECTIONS = ("flow", "tracks", "network", "losses", "training", "merge")
+
+
+def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[str, dict]:
+    """Settings of a dataset's stages: defaults, overlaid by preset, dataset and experiment.
+
+    Args:
+        config: the loaded and validated `config.yaml`.
+        dataset: a key of its `datasets`.
+        experiment: a key of its `experiments`, for the stages from training on.
+
+    Returns:
+        Section name to key to value.
+
+    Raises:
+        ValueError: an unknown preset, dataset or experiment; the known ones are listed.
+    """
+    layers = [config, _look_up(config, "presets", config["preset"])]
+    layers.append(_look_up(config, "datasets", dataset))
+    if experiment is not None:
+        layers.append(_look_up(config, "experiments", experiment))
+    sections: dict[str, dict] = {name: {} for name in SECTIONS}
+    for layer in layers:
+        for name in SECTIONS:
+            sections[name] |= layer.get(name) or {}
+    return sections
+
+
+def _look_up(config: dict, group: str, name: str) -> dict:
+    if name not in config[group]:
+        raise ValueError(f"unknown {group[:-1]} {name!r} in the config; {_one_of(config[group])}")
+    return config[group][name]
+
+
+def sequence_names(config: dict, available: tuple[str, ...]) -> list[str]:
+    """The sequences of a dataset that `config["sequences"]` leaves, in the dataset's order.
+
+    Raises:
+        ValueError: a name in the restriction is none of `available`.
+    """
+    wanted = config["sequences"]
+    if wanted is None:
+        return list(available)
+    wanted = wanted.split(",") if isinstance(wanted, str) else wanted
+    for name in wanted:
+        if name not in available:
+            raise ValueError(f"unknown sequence {name!r} in the config; {_one_of(available)}")
+    return [name for name in available if name in wanted]
+
+
+def to_flags(section: dict) -> str:
+    """A section of the config as command-line flags, lists as several values."""
+    flags = []
+    for key, value in section.items():
+        values = value if isinstance(value, list) else [value]
+        flags.append(f"--{key.replace('_', '-')} {' '.join(map(str, values))}")
+    return " ".join(flags)

@@ -1,0 +1,62 @@
+"""Reading members of zip archives that nobody vouches for."""
+
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+LARGEST_MEMBER = 2**30  # bytes unpacked
+LARGEST_RATIO = 1000  # of unpacked to packed bytes; zlib cannot pack images a thousandfold
+
+
+class Archive:
+    """A zip archive whose members are read one by one into memory, never unpacked to disk.
+
+    Raises:
+        ValueError: the file is no zip archive or is cut short, or a member is a link, has an
+            absolute path or `..` in its name, or would unpack to an absurd size.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise ValueError(
+                f"{path} is not a whole zip archive ({error}); delete it and fetch it again"
+            ) from error
+        self.members = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
+        for info in self.members.values():
+            self._check(info)
+
+    def names(self, folder: str, suffixes: tuple[str, ...]) -> list[str]:
+        """Members directly in `folder` with one of the suffixes, sorted."""
+        return sorted(
+            name
+            for name in self.members
+            if str(PurePosixPath(name).parent) == folder
+            and PurePosixPath(name).suffix.lower() in suffixes
+        )
+
+    def read(self, name: str) -> bytes:
+        """Read one member."""
+        if name not in self.members:
+            raise ValueError(f"{self.path} has no {name}; is it the official archive?")
+        try:
+            return self._zip.read(self.members[name])
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            remedy = "delete the archive and fetch it again"
+            raise ValueError(f"{self.path}: {name} is damaged ({error}); {remedy}") from error
+
+    def _check(self, info: zipfile.ZipInfo) -> None:
+        path, mode = PurePosixPath(info.filename.replace("\\", "/")), info.external_attr >> 16
+        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            raise ValueError(f"{self.path} is refused: unsafe member name {info.filename!r}")
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            raise ValueError(f"{self.path} is refused: {info.filename!r} is not a plain file")
+        too_large = info.file_size > LARGEST_MEMBER
+        if too_large or info.file_size > LARGEST_RATIO * max(info.compress_size, 1000):
+            raise ValueError(
+                f"{self.path} is refused: {info.filename!r} would unpack {info.compress_size} "
+                f"bytes to {info.file_size}"
+            )

@@ -1,0 +1,106 @@
+"""Flow estimators and the flow of a sequence at several frame gaps."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import lrtl
+from lrtl.config import FlowConfig
+from lrtl.datasets.fetch import sha256_of
+from lrtl.datasets.layout import Sequence
+from lrtl.motion.raft import Encoding, load_raft
+from lrtl.motion.store import FlowStore
+
+
+class RaftFlow:
+    """RAFT (Teed and Deng 2020); a frame is encoded once for all the pairs it is in."""
+
+    def __init__(self, config: FlowConfig, device: torch.device) -> None:
+        self.model = load_raft(config.estimator == "raft_small", Path(config.weights)).to(device)
+        self.updates, self.size, self.device = config.updates, config.size, device
+
+    @torch.inference_mode()
+    def encode(self, frame: np.ndarray) -> Encoding:
+        """Encode an RGB frame (H, W, 3) uint8."""
+        image = torch.from_numpy(frame).permute(2, 0, 1)[None]  # (1, 3, H, W)
+        return self.model.encode(image.to(self.device))
+
+    @torch.inference_mode()
+    def flow(self, first: Encoding, second: Encoding) -> np.ndarray:
+        """Return the flow (2, H, W) float32 in pixels from the first frame to the second."""
+        return self.model.flow(first, second, self.size, self.updates)[0].cpu().numpy()
+
+
+class DisFlow:
+    """OpenCV's dense inverse search (Kroeger et al. 2016), for machines without RAFT's weights."""
+
+    def __init__(self, config: FlowConfig, device: torch.device) -> None:
+        self.estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.estimator.setFinestScale(0)
+
+    def encode(self, frame: np.ndarray) -> np.ndarray:
+        """Convert an RGB frame (H, W, 3) uint8 to grey."""
+        return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+
+    def flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Return the flow (2, H, W) float32 in pixels from the first frame to the second."""
+        return self.estimator.calc(first, second, None).transpose(2, 0, 1)
+
+
+ESTIMATORS: dict[str, Callable] = {"raft_large": RaftFlow, "raft_small": RaftFlow, "dis": DisFlow}
+
+
+def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize an RGB frame (H, W, 3) uint8 to `size` = (H, W), averaging when it shrinks."""
+    if frame.shape[:2] == tuple(size):
+        return frame
+    shrinks = frame.shape[0] >= size[0] and frame.shape[1] >= size[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return cv2.resize(frame, size[::-1], interpolation=method)
+
+
+def estimate_flow(sequence: Sequence, config: FlowConfig, out: Path) -> None:
+    """Estimate the flow of every frame of a sequence at every gap into a Zarr store.
+
+    Args:
+        sequence: the frames.
+        config: estimator, stored size and gaps.
+        out: the store, `results/flow/{dataset}/{sequence}/{estimator}.zarr`.
+
+    Raises:
+        ValueError: a flow is not finite or out of range; the pair is named.
+    """
+    count, size, gaps = len(sequence.frames), tuple(config.size), list(config.gaps)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    estimator = ESTIMATORS[config.estimator](config, device)
+    made_by = {
+        "estimator": config.estimator,
+        "weights_sha256": sha256_of(Path(config.weights)) if config.weights else None,
+        "updates": config.updates,
+        "gaps": gaps,
+        "version": lrtl.__version__,
+    }
+    store = FlowStore.build(out, count, size, made_by)
+    encodings: dict = {}
+
+    def encoding(frame: int):
+        if frame not in encodings:
+            encodings[frame] = estimator.encode(resize_frame(sequence.frame(frame), size))
+        return encodings[frame]
+
+    pairs = [
+        (frame, index)
+        for frame in range(count)
+        for index, gap in enumerate(gaps)
+        if 0 <= frame + gap < count and not store.is_done(index, frame)
+    ]
+    for frame, index in tqdm(pairs, desc=f"flow {sequence.name}", unit="pair"):
+        flow = estimator.flow(encoding(frame), encoding(frame + gaps[index]))
+        store.write(index, frame, flow)
+        behind = frame - max(map(abs, gaps))
+        encodings = {key: value for key, value in encodings.items() if key >= behind}
+    store.finish()

@@ -1,0 +1,185 @@
+"""Training: one visible loop from motion stores to EMA weights, resumable at any step."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import nn
+from tqdm import tqdm
+
+import lrtl
+from lrtl.config import LossConfig, NetworkConfig, TrainConfig
+from lrtl.files import whole_file, write_csv
+from lrtl.losses import flow_loss, smoothness_loss, trajectory_loss
+from lrtl.models import NETWORKS
+from lrtl.samples import Motion, Quads
+
+EMA_CAP = 0.9999
+
+
+def train(
+    motions: list[Motion],
+    network: NetworkConfig,
+    losses: LossConfig,
+    training: TrainConfig,
+    seed: int,
+    out: Path,
+) -> None:
+    """Train a segmenter on the motion of its sequences and save its EMA weights.
+
+    Writes `weights.safetensors`, `metrics.csv` and `config.yaml` into `out`. A checkpoint beside
+    it, `{out}.checkpoint`, lets a killed run go on; on CPU the result is the same bit by bit.
+
+    Raises:
+        FloatingPointError: the loss or its gradient is not finite; the step is named.
+    """
+    settings = {
+        "network": asdict(network),
+        "losses": asdict(losses),
+        "training": asdict(training),
+        "seed": seed,
+        "version": lrtl.__version__,
+        "motion": [str(m.flow.path) for m in motions] + [str(m.tracks.path) for m in motions],
+    }
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(seed)
+    model = NETWORKS[network.network](network.components, network.width)
+    model = model.to(device, memory_format=torch.channels_last)
+    average = NETWORKS[network.network](network.components, network.width).to(device)
+    average.load_state_dict(model.state_dict())
+    optimizer = torch.optim.AdamW(parameter_groups(model, training.weight_decay))
+    quads = Quads(motions, network, losses, training.quad_offset)
+
+    checkpoint = Path(f"{out}.checkpoint")
+    start, metrics = 0, []
+    if (state := _load_checkpoint(checkpoint, settings)) is not None:
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        start, metrics = state["step"], state["metrics"]
+
+    bar = tqdm(range(start, training.steps), "train", training.steps, initial=start, unit="step")
+    for step in bar:
+        batch = quads.batch(np.random.default_rng([seed, step]), training.quads, training.flip)
+        batch = {key: torch.from_numpy(value).to(device) for key, value in batch.items()}
+        with torch.autocast(device.type, torch.bfloat16, training.precision == "bfloat16"):
+            logits = model(batch["frames"].float())  # (B, K, h, w)
+        masks = logits.float().softmax(1)
+        terms = loss_terms(masks, batch, losses)
+        loss = terms["loss"]
+
+        rate = learning_rate(step, training)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"step {step}: loss {loss.item()}, gradient norm {norm.item()}"
+            )
+        optimizer.step()
+        if (step + 1) % training.ema_every == 0:
+            update_average(average, model, ema_decay(step + 1, training))
+
+        values = {name: term.item() for name, term in terms.items()}
+        metrics.append({"step": step, **values, "rate": rate, "gradient_norm": norm.item()})
+        bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()}, refresh=False)
+        if (step + 1) % training.checkpoint_every == 0 and step + 1 < training.steps:
+            state = {
+                "model": model.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "metrics": metrics,
+                "step": step + 1,
+                "settings": yaml.safe_dump(_plain(settings)),
+            }
+            with whole_file(checkpoint) as path:
+                torch.save(state, path)
+
+    write_csv(pd.DataFrame(metrics), out / "metrics.csv")
+    with whole_file(out / "config.yaml") as path:
+        path.write_text(yaml.safe_dump(_plain(settings), sort_keys=False))
+    with whole_file(out / "weights.safetensors") as path:
+        save_file({k: v.contiguous().cpu() for k, v in average.state_dict().items()}, path)
+    checkpoint.unlink(missing_ok=True)
+
+
+def loss_terms(masks, batch: dict, losses: LossConfig) -> dict:
+    """The weighted sum of losses, `loss`, and the losses in it, unweighted, by name."""
+    terms = {}
+    if losses.flow_weight:
+        terms["flow"] = losses.flow_weight, flow_loss(masks, batch["flow"])
+    if losses.trajectory_weight:
+        value = trajectory_loss(masks, batch["points"], batch["tracks"], losses.rank)
+        terms["trajectory"] = losses.trajectory_weight, value
+    if losses.smoothness_weight:
+        # Quads are [F, F+g, F+d, F+d+g]: the partner of each image is two further on, or back.
+        later = masks.unflatten(0, (-1, 2, 2)).flip(1).flatten(0, 2)
+        points = batch["points"], batch["later_points"]
+        value = smoothness_loss(masks, later, *points, batch["visible"])
+        terms["smoothness"] = losses.smoothness_weight, 4 * value  # two pairs, both directions
+    loss = sum(weight * value for weight, value in terms.values())
+    return {"loss": loss} | {name: value for name, (_, value) in terms.items()}
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Convolution weights decay; normalisation parameters and biases do not."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    kept = [p for p in model.parameters() if p.ndim <= 1]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": kept, "weight_decay": 0.0},
+    ]
+
+
+def learning_rate(step: int, training: TrainConfig) -> float:
+    """Linear warm-up, then polynomial decay towards zero at `decay_steps`."""
+    warmup = min(1.0, (step + 1) / max(training.warmup_steps, 1))
+    decay = (1 - step / training.decay_steps) ** training.decay_power
+    return training.learning_rate * warmup * decay
+
+
+def ema_decay(step: int, training: TrainConfig) -> float:
+    """Decay 1 - (step - warmup)^-power of the moving average; 0, a copy, during the warm-up."""
+    after = step - training.ema_warmup
+    return min(1 - after**-training.ema_power, EMA_CAP) if after >= 1 else 0.0
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the averaged weights and batch statistics towards the model's, in place."""
+    current = model.state_dict()
+    for name, value in average.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(current[name], 1 - decay)
+        else:
+            value.copy_(current[name])
+
+
+def _load_checkpoint(path: Path, settings: dict) -> dict | None:
+    """The state of an interrupted run with the same settings, if there is one."""
+    if not path.exists():
+        return None
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if state["settings"] != yaml.safe_dump(_plain(settings)):
+        print(f"{path} is of a run with other settings: starting anew")
+        return None
+    print(f"resuming from step {state['step']} of {path}")
+    return state
+
+
+def _plain(settings: dict) -> dict:
+    """Settings with lists for tuples, as YAML has them."""
+    return {
+        key: _plain(value) if isinstance(value, dict) else _listed(value)
+        for key, value in settings.items()
+    }
+
+
+def _listed(value):
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,61 @@
+"""The flow loss against numpy's least squares."""
+
+import numpy as np
+import pytest
+import torch
+
+from lrtl.losses import flow_loss
+
+
+def reference(masks, flow):
+    """Least squares per segment on raw monomials, rows weighted by masks, residual of the sum."""
+    batch, segments, height, width = masks.shape
+    y, x = np.mgrid[:height, :width] / np.array([height, width]).reshape(2, 1, 1)
+    basis = np.stack([x, y, x * x, y * y, x * y, np.ones_like(x)], -1).reshape(-1, 6)
+    errors = []
+    for b in range(batch):
+        target = flow[b].reshape(2, -1).T  # (HW, 2)
+        explained = np.zeros_like(target)
+        for k in range(segments):
+            weight = masks[b, k].reshape(-1, 1)
+            theta = np.linalg.lstsq(weight * basis, weight * target, rcond=None)[0]
+            explained += weight * (basis @ theta)
+        errors.append(((target - explained) ** 2).mean())
+    return np.mean(errors)
+
+
+def random_problem(segments=3, size=(12, 17)):
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.randn(2, segments, *size, generator=generator, dtype=torch.float64).softmax(1)
+    flow = 5 * torch.randn(2, 2, *size, generator=generator, dtype=torch.float64)
+    return masks, flow
+
+
+def test_agrees_with_least_squares():
+    masks, flow = random_problem()
+    value = flow_loss(masks, flow)
+    assert value.item() == pytest.approx(reference(masks.numpy(), flow.numpy()), rel=1e-8)
+
+
+def test_gradient_is_that_of_finite_differences():
+    masks, flow = random_problem(2, (4, 5))
+    assert torch.autograd.gradcheck(lambda m: flow_loss(m, flow), masks.requires_grad_())
+
+
+def test_vanishes_for_the_true_segments_of_quadratic_motion():
+    y, x = torch.meshgrid(torch.linspace(0, 1, 20), torch.linspace(0, 1, 30), indexing="ij")
+    inside = ((x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.06).double()
+    masks = torch.stack([inside, 1 - inside])[None]
+    models = [torch.stack([3 + x - y * x, 2 * y]), torch.stack([x * x, -1 + y * y])]
+    flow = (masks[0, 0] * models[0] + masks[0, 1] * models[1])[None]
+    assert flow_loss(masks, flow).item() < 1e-10
+    assert flow_loss(torch.full_like(masks, 0.5), flow).item() > 0.1
+
+
+def test_an_empty_segment_is_no_error():
+    masks, flow = random_problem()
+    masks = torch.cat([masks, torch.zeros_like(masks[:, :1])], 1).requires_grad_()
+    value = flow_loss(masks, flow)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(masks.grad).all()

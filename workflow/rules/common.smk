@@ -1,0 +1,97 @@
+# Wildcard constraints and the helpers of the rules; functions stand here alone.
+from lrtl.config import resolve, sequence_names, to_flags
+from lrtl.datasets import DATASETS
+from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
+
+# A GPU job asks for one unless the run is at the scale of a CPU.
+ON_GPU = config["preset"] != "cpu"
+
+
+wildcard_constraints:
+    dataset="|".join(DATASETS),
+    sequence="[A-Za-z0-9-]+",
+    experiment="|".join(config["experiments"]),
+    seed="[0-9]+",
+    estimator="raft_large|raft_small|dis",
+    tracker="chained_flow",
+    archive="|".join(ARCHIVES),
+    weights="|".join(WEIGHTS),
+
+
+def flags(*sections):
+    """Params function: sections of the settings of a job's dataset and experiment, as flags."""
+
+    def of(wildcards):
+        settings = resolve(config, wildcards.dataset, wildcards.get("experiment"))
+        return " ".join(to_flags(settings[section]) for section in sections)
+
+    return of
+
+
+def archive_of(wildcards):
+    """The archive a dataset's frames come from; none if it makes them itself."""
+    archive = DATASETS[wildcards.dataset].ARCHIVE
+    return f"resources/archives/{archive}" if archive else []
+
+
+def weights_of(wildcards):
+    """The checkpoint of a flow estimator; none for DIS."""
+    names = {"raft_large": "raft-things.pth", "raft_small": "raft-small.pth"}
+    name = names.get(wildcards.estimator)
+    return f"resources/weights/{name}" if name else []
+
+
+def sequences(dataset, scored=False):
+    """The sequences of a dataset, or those with ground truth, that the config leaves."""
+    names = sequence_names(config, DATASETS[dataset].SEQUENCES)
+    return [name for name in names if not scored or name in DATASETS[dataset].SCORED]
+
+
+def motion(pattern):
+    """Input function: `pattern` with the estimator and the tracker of the dataset's settings."""
+
+    def of(wildcards):
+        settings = resolve(config, wildcards.dataset)
+        names = {
+            "estimator": settings["flow"]["estimator"],
+            "tracker": settings["tracks"]["tracker"],
+        }
+        return [
+            path.format(**wildcards)
+            for path in expand(pattern, **names, allow_missing=True)
+        ]
+
+    return of
+
+
+def each(pattern, scored=False):
+    """Input function: `pattern` for every sequence, and where it has them every run, of a dataset."""
+
+    def of(wildcards):
+        table = config["tables"][wildcards.dataset]
+        settings = resolve(config, wildcards.dataset)
+        values = {
+            "sequence": sequences(wildcards.dataset, scored),
+            "experiment": table["experiments"],
+            "seed": table["seeds"],
+            "estimator": settings["flow"]["estimator"],
+            "tracker": settings["tracks"]["tracker"],
+        }
+        return expand(pattern, **(values | dict(wildcards.items())))
+
+    return of
+
+
+def products(dataset):
+    """Everything there is to make of a dataset: its tables and the pictures of every run."""
+    tables = expand(
+        "results/{dataset}_{table}.csv", dataset=dataset, table=["table", "landscape"]
+    )
+    rows = config["tables"][dataset]
+    return tables + expand(
+        "results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.mp4",
+        dataset=dataset,
+        experiment=rows["experiments"],
+        seed=rows["seeds"],
+        sequence=sequences(dataset),
+    )

@@ -1,0 +1,102 @@
+# Segmenter -> masks -> scores; ground truth is read by `score` and `landscape` alone.
+
+
+rule segment:
+    """Predict components and merge them to the foreground of one sequence."""
+    input:
+        weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
+        config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
+        sequence="results/datasets/{dataset}/{sequence}",
+        flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
+    output:
+        masks=directory("results/masks/{dataset}/{experiment}/seed{seed}/{sequence}"),
+        components=directory(
+            "results/components/{dataset}/{experiment}/seed{seed}/{sequence}"
+        ),
+    log:
+        "logs/segment/{dataset}/{experiment}/seed{seed}/{sequence}.log",
+    benchmark:
+        "benchmarks/segment/{dataset}/{experiment}/seed{seed}/{sequence}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        gpu=int(ON_GPU),
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        settings=flags("merge"),
+    shell:
+        r"""
+        lrtl segment \
+            --weights {input.weights:q} \
+            --sequence {input.sequence:q} \
+            --flow {input.flow:q} \
+            --masks {output.masks:q} \
+            --components {output.components:q} \
+            --threads {threads} \
+            {params.settings} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule score:
+    """Score the masks of one run, a row per frame."""
+    input:
+        sequences=each("results/datasets/{dataset}/{sequence}", scored=True),
+        masks=each(
+            "results/masks/{dataset}/{experiment}/seed{seed}/{sequence}", scored=True
+        ),
+        components=each(
+            "results/components/{dataset}/{experiment}/seed{seed}/{sequence}",
+            scored=True,
+        ),
+    output:
+        "results/scores/{dataset}/{experiment}/seed{seed}.csv",
+    log:
+        "logs/score/{dataset}/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/score/{dataset}/{experiment}/seed{seed}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    shell:
+        r"""
+        lrtl score \
+            --sequences {input.sequences:q} \
+            --masks {input.masks:q} \
+            --components {input.components:q} \
+            --out {output:q} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule landscape:
+    """Compare the trajectory loss of the true partition of one sequence with that of others."""
+    input:
+        sequence="results/datasets/{dataset}/{sequence}",
+        tracks=motion("results/tracks/{dataset}/{sequence}/{tracker}.zarr"),
+    output:
+        "results/landscape/{dataset}/{sequence}.csv",
+    log:
+        "logs/landscape/{dataset}/{sequence}.log",
+    benchmark:
+        "benchmarks/landscape/{dataset}/{sequence}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        settings=flags("losses"),
+    shell:
+        r"""
+        lrtl landscape \
+            --sequence {input.sequence:q} \
+            --tracks {input.tracks:q} \
+            --out {output:q} \
+            --threads {threads} \
+            {params.settings} \
+            2>&1 | tee {log:q}
+        """

@@ -1,0 +1,64 @@
+# Frames -> flow at several gaps and point tracks, one Zarr store per sequence.
+
+
+rule flow:
+    """Estimate the optical flow of one sequence at every gap."""
+    input:
+        sequence="results/datasets/{dataset}/{sequence}",
+        weights=weights_of,
+    output:
+        directory("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
+    log:
+        "logs/flow/{dataset}/{sequence}/{estimator}.log",
+    benchmark:
+        "benchmarks/flow/{dataset}/{sequence}/{estimator}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    threads: 1 if not ON_GPU else 4
+    resources:
+        gpu=int(ON_GPU),
+        mem_mb=4000,
+        runtime="2h",
+    params:
+        settings=flags("flow"),
+        weights=lambda wildcards, input: (
+            f"--weights {input.weights}" if input.weights else ""
+        ),
+    shell:
+        r"""
+        lrtl flow \
+            --sequence {input.sequence:q} \
+            --out {output:q} \
+            --threads {threads} \
+            {params.settings} \
+            {params.weights} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule tracks:
+    """Track the query grid of every frame of one sequence."""
+    input:
+        flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
+    output:
+        directory("results/tracks/{dataset}/{sequence}/{tracker}.zarr"),
+    log:
+        "logs/tracks/{dataset}/{sequence}/{tracker}.log",
+    benchmark:
+        "benchmarks/tracks/{dataset}/{sequence}/{tracker}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="2h",
+    params:
+        settings=flags("tracks"),
+    shell:
+        r"""
+        lrtl tracks \
+            --flow {input.flow:q} \
+            --out {output:q} \
+            --threads {threads} \
+            {params.settings} \
+            2>&1 | tee {log:q}
+        """

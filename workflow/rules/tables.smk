@@ -1,0 +1,96 @@
+# Scores -> tables and pictures.
+
+
+rule table:
+    """Average a dataset's scores over seeds, beside the papers' figures."""
+    input:
+        scores=each("results/scores/{dataset}/{experiment}/seed{seed}.csv"),
+        runs=each("results/runs/{dataset}/{experiment}/seed{seed}/config.yaml"),
+    output:
+        table="results/{dataset}_table.csv",
+        sequences="results/{dataset}_sequences.csv",
+    log:
+        "logs/table/{dataset}.log",
+    benchmark:
+        "benchmarks/table/{dataset}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    shell:
+        r"""
+        lrtl table \
+            --dataset {wildcards.dataset} \
+            --scores {input.scores:q} \
+            --runs {input.runs:q} \
+            --table {output.table:q} \
+            --sequences {output.sequences:q} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule landscape_table:
+    """Collect the trajectory-loss landscape of a dataset's scored sequences."""
+    input:
+        each("results/landscape/{dataset}/{sequence}.csv", scored=True),
+    output:
+        "results/{dataset}_landscape.csv",
+    log:
+        "logs/landscape_table/{dataset}.log",
+    benchmark:
+        "benchmarks/landscape_table/{dataset}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    shell:
+        r"""
+        lrtl landscape-table \
+            --rows {input:q} \
+            --out {output:q} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule pictures:
+    """Draw the overlay video and the contact sheet of one sequence."""
+    input:
+        sequence="results/datasets/{dataset}/{sequence}",
+        masks="results/masks/{dataset}/{experiment}/seed{seed}/{sequence}",
+        components="results/components/{dataset}/{experiment}/seed{seed}/{sequence}",
+    output:
+        overlay="results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.mp4",
+        sheet="results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.png",
+    log:
+        "logs/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.log",
+    benchmark:
+        "benchmarks/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    shell:
+        r"""
+        lrtl pictures \
+            --sequence {input.sequence:q} \
+            --masks {input.masks:q} \
+            --components {input.components:q} \
+            --overlay {output.overlay:q} \
+            --sheet {output.sheet:q} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule demo:
+    """Everything of the embedded demo: tables, loss landscape and pictures."""
+    input:
+        products("demo"),
+
+
+rule davis:
+    """Everything of DAVIS-2016: tables, loss landscape and pictures."""
+    input:
+        products("davis"),
