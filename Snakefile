@@ -10,6 +10,12 @@ configfile: "config.yaml"
 validate(config, "workflow/schemas/config.schema.yaml", set_default=False)
 
 
+rule all:
+    """Every table of every dataset in the config."""
+    input:
+        expand("results/{dataset}_table.csv", dataset=config["tables"]),
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/motion.smk"
@@ -22,10 +28,3 @@ localrules:
     all,
     davis,
     demo,
-
-
-rule all:
-    default_target: True
-    """Every table of every dataset in the config."""
-    input:
-        expand("results/{dataset}_table.csv", dataset=config["tables"]),

@@ -20,6 +20,11 @@ BLOCK = 2**20
 TIMEOUT = 60  # s without a byte
 ATTEMPTS = 4
 REDIRECTS = 5
+DROPPED = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+)
 
 
 class Published(NamedTuple):
@@ -130,7 +135,7 @@ def _download(url: str, part: Path, missing_is_none: bool = False) -> bool:
     for attempt in range(ATTEMPTS):
         try:
             return _download_once(url, part, missing_is_none)
-        except (requests.ConnectionError, requests.Timeout) as error:
+        except DROPPED as error:
             if attempt == ATTEMPTS - 1:
                 raise
             print(f"{url}: {error}; trying again")

@@ -1,0 +1,132 @@
+"""DAVIS-2016 from archives in the official layout, whole, damaged and hostile."""
+
+import io
+import json
+import stat
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrtl.datasets import davis
+from lrtl.datasets.archive import Archive
+from lrtl.datasets.layout import PALETTE, Sequence, read_mask, write_mask
+
+
+def encoded(pixels, kind):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def make_archive(path, frames=3, masks=(0, 1, 2), size=(24, 32), mode="L"):
+    """An archive in the official layout with one sequence, `dog`."""
+    truth = np.zeros(size, np.uint8)
+    truth[4:12, 6:20] = 255
+    if mode == "RGBA":
+        truth = np.stack([truth] * 3 + [np.full(size, 255, np.uint8)], -1)
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(frames):
+            jpeg = encoded(np.full((24, 32, 3), 40 * i, np.uint8), "JPEG")
+            archive.writestr(f"{davis.FRAMES}/dog/{i:05d}.jpg", jpeg)
+        for i in masks:
+            archive.writestr(f"{davis.MASKS}/dog/{i:05d}.png", encoded(truth, "PNG"))
+    return path
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_sequence_is_laid_out(tmp_path, mode):
+    archive = make_archive(tmp_path / "DAVIS-data.zip", mode=mode)
+    davis.prepare("dog", archive, tmp_path / "dog")
+    sequence = Sequence.open(tmp_path / "dog")
+    assert sequence.frames == sequence.annotated == ("00000", "00001", "00002")
+    assert sequence.frame(1).shape == (24, 32, 3)
+    mask = sequence.mask(0)
+    assert mask.sum() == 8 * 14
+    assert set(np.unique(mask)) == {0, 1}
+    about = json.loads((tmp_path / "dog" / "sequence.json").read_text())
+    assert about["dataset"] == "davis"
+    original = zipfile.ZipFile(archive).read(f"{davis.FRAMES}/dog/00001.jpg")
+    assert (tmp_path / "dog" / "frames" / "00001.jpg").read_bytes() == original
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"masks": (0, 7)}, "mask 00007 has no frame"),
+        ({"frames": 1, "masks": ()}, "has 1 frame; motion needs two"),
+        ({"size": (20, 32)}, r"mask 00000 is \(20, 32\), its frame \(24, 32\)"),
+    ],
+)
+def test_inconsistent_sequences_are_refused(tmp_path, arguments, message):
+    archive = make_archive(tmp_path / "DAVIS-data.zip", **arguments)
+    with pytest.raises(ValueError, match=message):
+        davis.prepare("dog", archive, tmp_path / "dog")
+    assert not (tmp_path / "dog").exists()
+
+
+def test_a_sequence_the_archive_lacks(tmp_path):
+    archive = make_archive(tmp_path / "DAVIS-data.zip")
+    with pytest.raises(ValueError, match=r"no sequence 'goat', it has dog; .*sequences=NAME"):
+        davis.prepare("goat", archive, tmp_path / "goat")
+
+
+def test_truncated_archives_are_named(tmp_path):
+    archive = make_archive(tmp_path / "DAVIS-data.zip")
+    archive.write_bytes(archive.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"DAVIS-data\.zip is not a whole zip archive.*fetch it"):
+        davis.prepare("dog", archive, tmp_path / "dog")
+
+
+def test_damaged_members_are_named(tmp_path):
+    archive = make_archive(tmp_path / "DAVIS-data.zip")
+    data = bytearray(archive.read_bytes())
+    data[200] ^= 0xFF
+    archive.write_bytes(data)
+    with pytest.raises(ValueError, match=r"dog/00000\.jpg is damaged"):
+        davis.prepare("dog", archive, tmp_path / "dog")
+
+
+def test_hostile_archives_are_refused(tmp_path):
+    def write(name, data=b"", mode=None):
+        info = zipfile.ZipInfo(name)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        if mode is not None:
+            info.external_attr = mode << 16
+        with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+            archive.writestr(info, data)
+        return tmp_path / "evil.zip"
+
+    for name in ("../evil.jpg", "/etc/evil.jpg", "a/../../evil.jpg", "C:/evil.jpg"):
+        with pytest.raises(ValueError, match="unsafe member name"):
+            Archive(write(name))
+    for kind in (stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO):
+        with pytest.raises(ValueError, match="not a plain file"):
+            Archive(write("link.jpg", b"/etc/passwd", kind | 0o777))
+    with pytest.raises(ValueError, match="would unpack"):
+        Archive(write("bomb.jpg", bytes(2**25)))
+
+
+def test_masks_are_indexed_pngs_in_davis_colours(tmp_path):
+    ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    write_mask(tmp_path / "mask.png", ids)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), ids)
+    image = Image.open(tmp_path / "mask.png")
+    assert image.mode == "P"
+    # The first colours of DAVIS and PASCAL VOC.
+    assert PALETTE[:12] == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
+    assert image.convert("RGB").getpixel((1, 0)) == (128, 0, 0)
+
+
+def test_lists_are_those_of_davis_2016():
+    assert (len(davis.SEQUENCES), len(davis.SCORED)) == (50, 20)
+    assert set(davis.SCORED) < set(davis.SEQUENCES)
+
+
+def test_real_archive(mirror, tmp_path):
+    davis.prepare("dog", mirror / "DAVIS-data.zip", tmp_path / "dog")
+    sequence = Sequence.open(tmp_path / "dog")
+    assert (len(sequence.frames), len(sequence.annotated)) == (60, 60)
+    assert sequence.frame(0).shape == (480, 854, 3)
+    assert 0.02 < sequence.mask(30).mean() < 0.3
