@@ -1,7 +1,5 @@
 """Region similarity J of binary masks and its statistics over a sequence; pure functions."""
 
-import warnings
-
 import numpy as np
 
 RECALL_THRESHOLD = 0.5
@@ -19,15 +17,16 @@ def jaccard(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def oracle_jaccard(components: np.ndarray, truth: np.ndarray) -> float:
-    """The best J that any union of components reaches on a frame.
+    """The best J that any of the 2^K unions of K components reaches on a frame.
 
     Args:
         components: (H, W) uint8, the component of each pixel.
         truth: (H, W) bool.
 
-    Adding a component with intersection i and surplus s to a union changes J = I / (|truth| + S)
-    for the better only if i / s > J, so the best union takes components in the order of i / s, and
-    it is among the prefixes of that order.
+    A component has i pixels inside the truth and s outside; a union with sums I and S has
+    J = I / (|truth| + S). If J* is the best, I - J* S is at most J* |truth|, with equality for the
+    best union, and it is largest for the components with i / s > J*: a prefix of the components
+    in falling order of i / s. The best prefix is therefore the best union.
     """
     size = int(components.max()) + 1
     inside = np.bincount(components[truth], minlength=size)
@@ -41,18 +40,19 @@ def oracle_jaccard(components: np.ndarray, truth: np.ndarray) -> float:
 
 
 def statistics(values: np.ndarray) -> dict[str, float]:
-    """Mean, recall and decay of a sequence's J values, as DAVIS-2016 defines them.
+    """Mean, recall and decay of a sequence's J values, as the DAVIS-2016 evaluator computes them.
 
     Recall is the share of frames above 0.5; decay is the mean of the first quarter of the frames
-    minus that of the last, the quarters sharing their boundary frames.
+    minus that of the last, the quarters sharing their boundary frames. Perazzi et al. 2016, Sec. 5.
+
+    Args:
+        values: (F,) J of the frames that count, in order, at least one.
     """
     values = np.asarray(values, float)
     bounds = np.round(np.linspace(1, len(values), DECAY_BINS + 1) + 1e-10).astype(int) - 1
     first, last = values[: bounds[1] + 1], values[bounds[-2] :]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # no value: all nan
-        return {
-            "mean": float(np.nanmean(values)),
-            "recall": float(np.mean(values > RECALL_THRESHOLD)),
-            "decay": float(np.nanmean(first) - np.nanmean(last)),
-        }
+    return {
+        "mean": float(values.mean()),
+        "recall": float((values > RECALL_THRESHOLD).mean()),
+        "decay": float(first.mean() - last.mean()),
+    }

@@ -4,6 +4,7 @@ A quad is [F, F+g, F+d, F+d+g]: F and F+d carry forward flow of gap g, the other
 of gap -g; F and F+d, and F+g and F+d+g, are compared by the smoothness loss.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from lrtl.motion.flow import resize_frame
 from lrtl.motion.store import FlowStore, TrackStore
 
 REFERENCE = (480, 854)  # H, W of the frame in whose pixels losses are measured
-CACHE_BYTES = 3 * 2**30  # processed tracks kept in memory
+CACHE_BYTES = 3 * 2**30  # of processed tracks, and of flow, kept in memory
 
 
 class Tracks(NamedTuple):
@@ -105,12 +106,15 @@ class Quads:
         ]
         if not self.items:
             raise ValueError("no pair of frames to train on; the flow stores have no positive gap")
-        points = motions[0].tracks.read(0)[0]
-        entries = max(CACHE_BYTES // (5 * points.nbytes // 2), 1)
-        self._tracks = lru_cache(maxsize=entries)(self._read_tracks)
+        self._tracks = _cached(self._read_tracks, 2 * motions[0].tracks.read(0)[0].nbytes)
+        self._flow = _cached(self._read_flow, 8 * losses.flow_size[0] * losses.flow_size[1])
 
     def _read_tracks(self, index: int, frame: int) -> Tracks:
         return read_tracks(self.motions[index].tracks, frame, self.losses)
+
+    def _read_flow(self, index: int, frame: int, gap: int) -> np.ndarray:
+        losses = self.losses
+        return read_flow(self.motions[index].flow, frame, gap, losses.flow_size, losses.flow_clip)
 
     def batch(self, rng: np.random.Generator, quads: int, flip: float) -> dict[str, np.ndarray]:
         """Draw `quads` quads, uniformly over frames and gaps of all sequences; B = 4 quads.
@@ -155,13 +159,18 @@ class Quads:
         row = later[np.argmin(np.abs(later - tracks.query_index))]
         image = {
             "frames": motion.frames[frame],
-            "flow": read_flow(motion.flow, frame, gap, losses.flow_size, losses.flow_clip),
+            "flow": self._flow(index, frame, gap),
             "points": normalise_points(tracks.points[:, chosen]),
             "tracks": tracks.positions[..., chosen],
             "later_points": normalise_points(tracks.raw[row][:, chosen]),
             "visible": tracks.visibility[row, chosen],
         }
         return _flip(image) if flip else image
+
+
+def _cached(read: Callable, entry_bytes: int) -> Callable:
+    """Keep the most recently used results of `read` in memory, up to CACHE_BYTES."""
+    return lru_cache(maxsize=max(CACHE_BYTES // entry_bytes, 1))(read)
 
 
 def normalise_points(points: np.ndarray) -> np.ndarray:

@@ -20,7 +20,8 @@ def score(sequences: list[Path], masks: list[Path], components: list[Path], out:
     1 and the last left out).
 
     Raises:
-        ValueError: a prediction is missing, of another size or not binary; the file is named.
+        ValueError: a prediction is missing, of another size, not indexed or not binary, the file is
+            named; or a sequence has no ground truth.
     """
     folders = zip(sequences, masks, components, strict=True)
     rows = [row for paths in folders for row in score_sequence(*paths)]
@@ -30,6 +31,8 @@ def score(sequences: list[Path], masks: list[Path], components: list[Path], out:
 def score_sequence(folder: Path, masks: Path, components: Path) -> list[dict]:
     """Rows of the annotated frames of one sequence; objects are merged to one foreground."""
     sequence = Sequence.open(folder)
+    if not sequence.annotated:
+        raise ValueError(f"{folder} has no ground truth to score against; leave it out")
     size, last = (sequence.height, sequence.width), len(sequence.frames) - 1
     rows = []
     for index, stem in enumerate(sequence.frames):
@@ -61,4 +64,7 @@ def score_sequence(folder: Path, masks: Path, components: Path) -> list[dict]:
 def _prediction(path: Path, size: tuple[int, int]) -> np.ndarray:
     if not path.exists():
         raise ValueError(f"{path} is missing, its frame has ground truth; segment it again")
-    return read_mask(path, size)
+    labels = read_mask(path, size)
+    if labels.ndim != 2:
+        raise ValueError(f"{path} has {labels.shape[2]} channels, expected an indexed or grey PNG")
+    return labels

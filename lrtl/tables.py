@@ -41,18 +41,24 @@ def write_tables(
     over seeds, empty for one seed; `_gt_choice` and `_oracle` as in `lrtl.score`, `_released` under
     the released code's protocol. Rows of papers stand below, with their figure under `J_gt_choice`,
     since there ground truth chose each frame's foreground, and the checkpoint; `J` stays empty.
+    Per sequence, `J_recall` and `J_decay` are of `J`, and of the published figure in papers' rows.
 
     Args:
         dataset: its name.
         scores: `results/scores/{dataset}/{experiment}/seed{seed}.csv` of every run.
         runs: the `config.yaml` of every run, in the order of `scores`.
         table, sequences: the two CSV files to write.
+
+    Raises:
+        ValueError: runs cover different sequences, or a sequence has no frame that counts.
     """
     measured = []
     for path, run in zip(scores, runs, strict=True):
         network = yaml.safe_load(run.read_text())["network"]["network"]
         about = {"experiment": path.parent.name, "network": network, "seed": path.stem}
         measured.append(_of_run(pd.read_csv(path, dtype={"frame": str})).assign(**about))
+        if set(measured[-1]["sequence"]) != set(measured[0]["sequence"]):
+            raise ValueError(f"{path} covers other sequences than {scores[0]}; score both again")
     runs_table = pd.concat(measured)
     by_sequence = _over_seeds(runs_table, ["experiment", "sequence"])
     one_row = runs_table.groupby(["experiment", "network", "seed"], sort=False)
@@ -68,6 +74,8 @@ def _of_run(rows: pd.DataFrame) -> pd.DataFrame:
     """Figures of one run per sequence."""
     figures = []
     for sequence, frames in rows.groupby("sequence", sort=False):
+        if not (frames["davis"].any() and frames["released"].any()):
+            raise ValueError(f"{sequence} has no annotated frame but its first two and its last")
         figure = {"sequence": sequence, "frames": int(frames["davis"].sum())}
         for choice in CHOICES:
             figure[choice] = 100 * frames.loc[frames["davis"], choice].mean()

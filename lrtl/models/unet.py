@@ -14,13 +14,13 @@ class UNet(nn.Module):
     def __init__(self, components: int, width: int) -> None:
         super().__init__()
         w = width
-        self.stem = _double_convolution(3, w, w)
+        self.stem = _double_convolution(3, w)
         self.down = nn.ModuleList(
-            _double_convolution(a, b, b)
+            _double_convolution(a, b)
             for a, b in [(w, 2 * w), (2 * w, 4 * w), (4 * w, 8 * w), (8 * w, 8 * w)]
         )
         self.up = nn.ModuleList(
-            _double_convolution(a, a // 2, b)
+            _double_convolution(a, b)
             for a, b in [(16 * w, 4 * w), (8 * w, 2 * w), (4 * w, w), (2 * w, w)]
         )
         self.head = nn.Conv2d(w, components, 1)
@@ -42,9 +42,9 @@ class UNet(nn.Module):
         return self.head(x)
 
 
-def _double_convolution(inputs: int, middle: int, outputs: int) -> nn.Sequential:
+def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
     """Two 3x3 convolutions, each with batch normalisation and ReLU."""
     layers: list[nn.Module] = []
-    for a, b in [(inputs, middle), (middle, outputs)]:
+    for a, b in [(inputs, outputs), (outputs, outputs)]:
         layers += [nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU(True)]
     return nn.Sequential(*layers)

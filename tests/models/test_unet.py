@@ -1,0 +1,25 @@
+"""The U-Net's size, and that its output has the size of its input."""
+
+import pytest
+import torch
+
+from lrtl.models.unet import UNet
+
+
+def test_parameters_are_the_papers():
+    count = sum(p.numel() for p in UNet(components=4, width=64).parameters())
+    assert count / 1e6 == pytest.approx(13.40, abs=0.005)
+
+
+@pytest.mark.parametrize("size", [(96, 160), (192, 352), (128, 224)])
+def test_output_has_the_size_of_the_input(size):
+    model = UNet(components=5, width=4)
+    logits = model(255 * torch.rand(2, 3, *size))
+    logits.square().mean().backward()
+    assert logits.shape == (2, 5, *size)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_sizes_that_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match=r"multiples of 16, not \(100, 160\)"):
+        UNet(components=4, width=4)(torch.rand(1, 3, 100, 160))

@@ -1,0 +1,116 @@
+"""RAFT on real frames with the published weights, and what it does with odd sizes and files."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lrtl.datasets import davis
+from lrtl.datasets.layout import Sequence
+from lrtl.motion.raft import Raft, load_raft
+
+
+def frames(mirror, folder, name, *indices):
+    """Frames of a DAVIS sequence, each (1, 3, H, W) in 0..255."""
+    davis.prepare(name, mirror / "DAVIS-data.zip", folder / name)
+    sequence = Sequence.open(folder / name)
+    return [torch.from_numpy(sequence.frame(i)).permute(2, 0, 1)[None].float() for i in indices]
+
+
+def warp(image, flow):
+    """Sample an image at every pixel's target, borders replicated."""
+    height, width = flow.shape[-2:]
+    ys, xs = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    points = (torch.stack([xs, ys]) + flow[0]).permute(1, 2, 0)[None]
+    points = 2 * points / torch.tensor([width - 1, height - 1]) - 1
+    return F.grid_sample(image, points, padding_mode="border", align_corners=True)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ("name", "before", "after"), [("car-roundabout", 0.235, 0.07), ("dog", 0.133, 0.055)]
+)
+def test_published_weights_explain_real_motion(mirror, tmp_path, name, before, after):
+    """Mean absolute difference of intensities in [-1, 1] before and after warping."""
+    first, second = frames(mirror, tmp_path, name, 10, 12)
+    model = load_raft(True, mirror / "raft-small.pth")
+    flow = model.flow(model.encode(first), model.encode(second), first.shape[-2:], 20)
+    assert (first - second).abs().mean() / 127.5 == pytest.approx(before, abs=0.005)
+    assert (first - warp(second, flow)).abs().mean() / 127.5 < after
+
+
+@torch.inference_mode()
+def test_parity_with_torchvision(mirror):
+    """The same weights in torchvision's raft_small, whose state dict has other names."""
+    try:
+        from torchvision.models.optical_flow import raft_small
+    except (ImportError, OSError, RuntimeError) as error:
+        pytest.skip(f"torchvision does not import here: {error}")
+    ours, theirs = load_raft(True, mirror / "raft-small.pth"), raft_small().eval()
+    # Both list their tensors in the order of construction; shapes pair them up within a block.
+    values = list(ours.state_dict().values())
+    names = [n for n in theirs.state_dict() if not n.endswith("num_batches_tracked")]
+    assert [v.shape for v in values] == [theirs.state_dict()[n].shape for n in names]
+    theirs.load_state_dict(dict(zip(names, values, strict=True)))
+    generator = torch.Generator().manual_seed(0)
+    first, second = (255 * torch.rand(1, 3, 128, 160, generator=generator) for _ in range(2))
+    expected = theirs(first / 127.5 - 1, second / 127.5 - 1, num_flow_updates=12)[-1]
+    flow = ours.flow(ours.encode(first), ours.encode(second), (128, 160), 12)
+    torch.testing.assert_close(flow, expected, atol=1e-3, rtol=0)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("small", [True, False])
+def test_any_size_comes_back_as_it_was(small):
+    torch.manual_seed(0)
+    model = Raft(small).eval()
+    image = 255 * torch.rand(1, 3, 133, 141)
+    encoding = model.encode(image)
+    assert model.flow(encoding, encoding, (133, 141), 2).shape == (1, 2, 133, 141)
+
+
+def test_parameter_counts_are_the_published_ones():
+    small, large = (sum(p.numel() for p in Raft(s).parameters()) for s in (True, False))
+    assert (small, large) == (990_162, 5_257_536)
+
+
+@torch.inference_mode()
+def test_padding_does_not_shift_the_flow(mirror, tmp_path):
+    """A crop of odd size has the flow of the whole frame, away from its borders."""
+    first, second = frames(mirror, tmp_path, "dog", 10, 11)
+    model = load_raft(True, mirror / "raft-small.pth")
+    whole = model.flow(model.encode(first), model.encode(second), first.shape[-2:], 12)
+    a, b = first[..., 3:400, 5:810], second[..., 3:400, 5:810]
+    part = model.flow(model.encode(a), model.encode(b), a.shape[-2:], 12)
+    difference = (whole[..., 3:400, 5:810] - part)[..., 40:-40, 40:-40].abs()
+    assert difference.median() < 0.1
+
+
+class Canary:
+    """Unpickling it would leave a file behind."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_files_that_are_no_checkpoint_are_refused(tmp_path):
+    path = tmp_path / "raft-small.pth"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match=r"raft-small\.pth is not a torch checkpoint"):
+        load_raft(True, path)
+    torch.save(Raft(False).state_dict(), path)
+    with pytest.raises(ValueError, match=r"does not fit raft_small .*raft-small\.pth"):
+        load_raft(True, path)
+    torch.save({"weights": np.zeros(3).tolist()}, path)
+    with pytest.raises(ValueError, match="does not fit raft_small"):
+        load_raft(True, path)
+    with path.open("wb") as file:
+        pickle.dump(Canary(str(tmp_path / "canary")), file)
+    with pytest.raises(ValueError, match="is not a torch checkpoint"):
+        load_raft(True, path)
+    assert not (tmp_path / "canary").exists()

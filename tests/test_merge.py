@@ -1,0 +1,66 @@
+"""Merging of components: the cut against all cuts, and known scenes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lrtl.datasets import demo
+from lrtl.merge import merge_components, motion_affinity, normalised_cut
+
+
+def test_two_clusters_are_cut_apart():
+    affinity = np.full((5, 5), 0.01)
+    affinity[:2, :2] = affinity[2:, 2:] = 1.0
+    side = normalised_cut(affinity)
+    assert side.tolist() in ([True, True, False, False, False], [False, False, True, True, True])
+
+
+@settings(deadline=None, max_examples=30)
+@given(count=st.integers(2, 6), seed=st.integers(0, 1000))
+def test_no_other_cut_is_smaller(count, seed):
+    affinity = np.random.default_rng(seed).random((count, count))
+    affinity = affinity + affinity.T
+    np.fill_diagonal(affinity, 0)
+
+    def value(side):
+        cut = affinity[np.ix_(side, ~side)].sum()
+        return cut / affinity[side].sum() + cut / affinity[~side].sum()
+
+    best = min(
+        value(np.array([code >> k & 1 for k in range(count)], bool))
+        for code in range(1, 2**count - 1)
+    )
+    assert value(normalised_cut(affinity)) == pytest.approx(best)
+
+
+def test_too_many_components_are_refused():
+    with pytest.raises(ValueError, match="cuts of 25 components, 2 to 20"):
+        normalised_cut(np.ones((25, 25)))
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """The true object of `comet`, its background in three parts, and the exact flow."""
+    comet = demo.scene("comet")
+    times = range(4, 44, 8)
+    labels = torch.stack([torch.from_numpy(comet.mask(t)) for t in times]).long()
+    parts = torch.arange(labels.shape[-1]) * 3 // labels.shape[-1] + 1
+    labels = torch.where(labels > 0, 0, parts)
+    masks = torch.nn.functional.one_hot(labels, 4).permute(0, 3, 1, 2).float()
+    return masks, torch.stack([torch.from_numpy(comet.flow(t, 1)) for t in times])
+
+
+def test_parts_of_one_motion_are_joined(scene):
+    masks, flow = scene
+    affinity = motion_affinity(masks, flow)
+    assert affinity[1:, 1:].min() > 2 * affinity[0, 1:].max()
+    assert merge_components(masks, flow, "motion").tolist() == [True, False, False, False]
+
+
+def test_order_of_components_does_not_matter(scene):
+    masks, flow = scene
+    order = [2, 0, 3, 1]
+    merged = merge_components(masks[:, order], flow, "motion")
+    assert merged.tolist() == [False, True, False, False]
