@@ -98,6 +98,9 @@ class Quads:
         self, motions: list[Motion], network: NetworkConfig, losses: LossConfig, offset: int
     ) -> None:
         self.motions, self.losses, self.offset = motions, losses, offset
+        reach = min(motion.tracks.attributes["window"] // 2 for motion in motions)
+        if offset > reach:
+            raise ValueError(f"quad_offset is {offset}, tracks reach only {reach} frames either way")
         self.items = [
             (index, frame, gap)
             for index, motion in enumerate(motions)

@@ -29,6 +29,7 @@ SEQUENCES = [
     *TABLE[7:10],
     *TABLE[11:],
 ]
+_NAMES = {"sequence": str, "frame": str}  # columns that may look like numbers and are not
 
 
 def write_tables(
@@ -56,7 +57,7 @@ def write_tables(
     for path, run in zip(scores, runs, strict=True):
         network = yaml.safe_load(run.read_text())["network"]["network"]
         about = {"experiment": path.parent.name, "network": network, "seed": path.stem}
-        measured.append(_of_run(pd.read_csv(path, dtype={"frame": str})).assign(**about))
+        measured.append(_of_run(pd.read_csv(path, dtype=_NAMES)).assign(**about))
         if set(measured[-1]["sequence"]) != set(measured[0]["sequence"]):
             raise ValueError(f"{path} covers other sequences than {scores[0]}; score both again")
     runs_table = pd.concat(measured)

@@ -1,44 +1,122 @@
-"""Overlay videos and contact sheets decode, have the right size and show the mask."""
+"""Pictures of a small sequence: sizes, counts and colours, and the same file every time."""
+
+import io
 
 import av
 import numpy as np
+import pytest
 from PIL import Image
 
-from lrtl.datasets.layout import write_mask
-from lrtl.figures import FOREGROUND, contact_sheet, overlay
+from lrtl.datasets.layout import Sequence, write_mask, write_sequence
+from lrtl.figures import FOREGROUND, TRUTH, contact_sheet, draw_components, draw_foreground, overlay
+
+HEIGHT, WIDTH, LENGTH = 61, 97, 9
 
 
-def test_pictures_of_a_sequence(comet, tmp_path):
-    masks = tmp_path / "masks"
-    for index, stem in enumerate(comet.frames):
-        write_mask(masks / f"{stem}.png", comet.mask(index) > 0)
-    overlay(comet, masks, tmp_path / "comet.mp4")
-    with av.open(tmp_path / "comet.mp4") as video:
-        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
-    assert len(frames) == len(comet.frames)
-    assert frames[0].shape == (180, 320, 3)
-    mask = comet.mask(20) > 0
-    drawn, plain = frames[20].astype(float), comet.frame(20).astype(float)
-    towards = np.linalg.norm(plain - FOREGROUND, axis=-1) - np.linalg.norm(
-        drawn - FOREGROUND, axis=-1
-    )
-    assert towards[mask].mean() > 10
-    assert abs(towards[~mask].mean()) < 5
-    contact_sheet(comet, masks, masks, tmp_path / "comet.png")
-    assert Image.open(tmp_path / "comet.png").size == (6 * 240, 3 * 135 + 30)
+def ball(t):
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    return (y - 30) ** 2 + (x - 20 - 6 * t) ** 2 < 15**2
 
 
-def test_odd_sizes_lose_a_row_and_a_column_at_most(tmp_path):
-    from lrtl.datasets.layout import Sequence, write_sequence
-    from tests.datasets.test_davis import encoded
+def jpeg():
+    file = io.BytesIO()
+    Image.new("RGB", (WIDTH, HEIGHT), (60, 120, 60)).save(file, "jpeg")
+    return file.getvalue()
 
-    picture = encoded(np.full((33, 47, 3), 90, np.uint8), "JPEG")
-    write_sequence(tmp_path / "odd", "test", "odd", [("a", picture), ("b", picture)], [], {})
-    for stem in "ab":
-        write_mask(tmp_path / "masks" / f"{stem}.png", np.zeros((33, 47)))
-    overlay(Sequence.open(tmp_path / "odd"), tmp_path / "masks", tmp_path / "odd.mp4")
-    with av.open(tmp_path / "odd.mp4") as video:
-        assert [f.to_ndarray(format="rgb24").shape for f in video.decode(video=0)] == [
-            (32, 46, 3),
-            (32, 46, 3),
-        ]
+
+@pytest.fixture
+def made(tmp_path):
+    """A sequence of odd size with ground truth for half of its frames, and predictions."""
+    stems = [f"{t:05d}" for t in range(LENGTH)]
+    truth = [(stems[t], ball(t).astype(np.uint8)) for t in range(0, LENGTH, 2)]
+    write_sequence(tmp_path / "ball", "test", "ball", [(s, jpeg()) for s in stems], truth, {})
+    for t, stem in enumerate(stems):
+        write_mask(tmp_path / "masks" / f"{stem}.png", ball(t))
+        write_mask(tmp_path / "components" / f"{stem}.png", 3 * ball(t))
+    return Sequence.open(tmp_path / "ball"), tmp_path / "masks", tmp_path / "components"
+
+
+def decode(path):
+    with av.open(path) as video:
+        codec = video.streams.video[0].codec_context
+        assert (codec.name, codec.pix_fmt) == ("h264", "yuv420p")
+        return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+
+
+def test_the_overlay_has_every_frame_at_even_size(made, tmp_path):
+    overlay(made[0], made[1], tmp_path / "out" / "ball.mp4")
+    pictures = decode(tmp_path / "out" / "ball.mp4")
+    assert [picture.shape for picture in pictures] == [(60, 96, 3)] * LENGTH
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ball.mp4"]
+
+
+def test_the_overlay_tints_the_foreground_alone(made, tmp_path):
+    overlay(made[0], made[1], tmp_path / "ball.mp4")
+    for t, picture in enumerate(decode(tmp_path / "ball.mp4")):
+        red, green = picture[30, 20 + 6 * t, :2].astype(int)
+        assert red > green
+        red, green = picture[5, 48, :2].astype(int)
+        assert green > red
+
+
+def test_pictures_are_the_same_every_time(made, tmp_path):
+    for name in ("first", "second"):
+        overlay(made[0], made[1], tmp_path / name / "ball.mp4")
+        contact_sheet(*made, tmp_path / name / "ball.png")
+    for name in ("ball.mp4", "ball.png"):
+        first, second = ((tmp_path / n / name).read_bytes() for n in ("first", "second"))
+        assert first == second
+
+
+def test_the_sheet_has_three_rows_of_six_pictures(made, tmp_path):
+    contact_sheet(*made, tmp_path / "ball.png")
+    sheet = np.array(Image.open(tmp_path / "ball.png")).astype(int)
+    coloured = np.ptp(sheet, axis=2) > 30  # text is grey, the frames are not
+    assert groups(coloured[70:].mean(1) > 0.5) == 3
+    assert groups(coloured[70:].mean(0) > 0.5) == 6
+
+
+def groups(line):
+    return np.count_nonzero(np.diff(line.astype(int), prepend=0) == 1)
+
+
+def test_a_short_sequence_has_a_column_per_frame(made, tmp_path):
+    sequence = made[0]
+    frames = [(s, jpeg()) for s in sequence.frames[:3]]
+    write_sequence(tmp_path / "short", "test", "short", frames, [], {})
+    contact_sheet(Sequence.open(tmp_path / "short"), *made[1:], tmp_path / "short.png")
+    contact_sheet(*made, tmp_path / "ball.png")
+    short, whole = (Image.open(tmp_path / f"{name}.png") for name in ("short", "ball"))
+    assert short.height == whole.height
+    assert short.width < 0.55 * whole.width
+
+
+def test_a_missing_mask_is_named_and_leaves_nothing(made, tmp_path):
+    (made[1] / "00003.png").unlink()
+    with pytest.raises(ValueError, match=r"00003.png"):
+        overlay(made[0], made[1], tmp_path / "out" / "ball.mp4")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_foreground_is_tinted_and_both_outlines_drawn():
+    frame = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
+    mask, truth = ball(1), ball(8).astype(np.uint8)
+    picture = draw_foreground(frame, mask, truth, 2)
+    assert (frame == 100).all()
+    assert picture[30, 26].tolist() == [170, 84, 84]  # 55 % of the frame, 45 % of the colour
+    assert picture[2, 2].tolist() == [100, 100, 100]
+    assert (picture == FOREGROUND).all(-1).any()
+    assert bluish(picture)[:, 60:].any() and not bluish(picture)[:, :45].any()
+    assert not bluish(draw_foreground(frame, mask, None, 2)).any()
+
+
+def bluish(picture):
+    """Pixels near the colour of the ground truth's outline, which is smoothed."""
+    return np.abs(picture.astype(int) - TRUTH).sum(-1) < 150
+
+
+def test_components_differ_in_colour():
+    labels = np.arange(8, dtype=np.uint8)[None]
+    colours = draw_components(np.full((1, 8, 3), 100, np.uint8), labels)[0]
+    apart = np.abs(colours[:, None].astype(int) - colours[None]).sum(-1)
+    assert apart[~np.eye(8, dtype=bool)].min() > 40

@@ -1,47 +1,100 @@
-"""J, its oracle and its statistics against independent definitions."""
+"""J, its oracle and its statistics against brute force and their definitions."""
+
+from itertools import combinations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from lrtl.metrics import jaccard, oracle_jaccard, statistics
 
+SIZE = (5, 6)
+unhurried = settings(deadline=None)  # other jobs may share the machine
+masks = arrays(bool, SIZE)
+components = arrays(np.uint8, SIZE, elements=st.integers(0, 5))
+
+
+def brute_force(labels, truth):
+    names = range(int(labels.max()) + 1)
+    unions = (np.isin(labels, u) for n in range(7) for u in combinations(names, n))
+    return max(jaccard(union, truth) for union in unions)
+
+
+def decay_of_bins(values):
+    """Four bins of frames, 1-based bounds rounded half up, each with both of its bounds."""
+    bounds = [int(1 + i * (len(values) - 1) / 4 + 0.5 + 1e-10) for i in range(5)]
+    bins = [[values[frame - 1] for frame in range(bounds[i], bounds[i + 1] + 1)] for i in range(4)]
+    return sum(bins[0]) / len(bins[0]) - sum(bins[3]) / len(bins[3])
+
 
 def test_jaccard_by_hand():
-    a, b = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
-    a[:2], b[1:3] = True, True
-    assert jaccard(a, b) == pytest.approx(4 / 12)
-    assert jaccard(a, a) == 1
-    assert jaccard(a, ~a) == 0
-    assert jaccard(np.zeros_like(a), np.zeros_like(a)) == 1  # DAVIS's convention
+    prediction = np.array([[1, 1, 0], [0, 0, 0]], bool)
+    truth = np.array([[0, 1, 1], [0, 0, 1]], bool)
+    assert jaccard(prediction, truth) == 1 / 4
+    assert jaccard(truth, truth) == 1
+    assert jaccard(~truth, truth) == 0
 
 
-@settings(deadline=None, max_examples=60)
-@given(count=st.integers(1, 6), seed=st.integers(0, 10_000))
-def test_oracle_is_the_best_of_all_unions(count, seed):
-    rng = np.random.default_rng(seed)
-    components = rng.integers(count, size=(7, 9)).astype(np.uint8)
-    truth = rng.random((7, 9)) < rng.random()
-    if not truth.any():
-        truth[0, 0] = True
-    unions = (
-        np.isin(components, [k for k in range(count) if code >> k & 1])
-        for code in range(1, 2**count)
-    )
-    best = max(jaccard(union, truth) for union in unions)
-    assert oracle_jaccard(components, truth) == pytest.approx(best)
+def test_nothing_found_where_nothing_is_scores_one():
+    nothing = np.zeros(SIZE, bool)
+    assert jaccard(nothing, nothing) == 1
+    assert jaccard(~nothing, nothing) == 0
+    assert oracle_jaccard(np.zeros(SIZE, np.uint8), nothing) == 1
 
 
-@settings(deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=8, max_size=90))
-def test_statistics_are_those_of_the_davis_evaluator(values):
-    """As the published evaluator computes them: nanmean, share above 0.5, first and last bin."""
-    values = np.array(values)
-    ids = np.round(np.linspace(1, len(values), 5) + 1e-10) - 1
-    ids = ids.astype(np.uint8)
-    bins = [values[ids[i] : ids[i + 1] + 1] for i in range(4)]
-    result = statistics(values)
-    assert result["mean"] == pytest.approx(np.nanmean(values))
-    assert result["recall"] == pytest.approx(np.nanmean(values > 0.5))
-    assert result["decay"] == pytest.approx(np.nanmean(bins[0]) - np.nanmean(bins[3]))
+@unhurried
+@given(masks, masks)
+def test_jaccard_is_symmetric_and_a_share(first, second):
+    assert jaccard(first, second) == jaccard(second, first)
+    assert 0 <= jaccard(first, second) <= 1
+    assert (jaccard(first, second) == 1) == np.array_equal(first, second)
+
+
+@unhurried
+@given(components, masks)
+def test_the_oracle_is_the_best_of_all_unions(labels, truth):
+    assert oracle_jaccard(labels, truth) == pytest.approx(brute_force(labels, truth), abs=1e-12)
+
+
+@unhurried
+@given(components, masks, st.lists(st.booleans(), min_size=6, max_size=6))
+def test_the_oracle_is_above_any_union_and_its_complement(labels, truth, chosen):
+    union = np.array(chosen)[labels]
+    best = max(jaccard(union, truth), jaccard(~union, truth))
+    assert oracle_jaccard(labels, truth) >= best - 1e-12
+
+
+@unhurried
+@given(components, masks, st.permutations(range(6)))
+def test_the_oracle_ignores_the_numbering_of_components(labels, truth, order):
+    renamed = np.array(order, np.uint8)[labels]
+    assert oracle_jaccard(renamed, truth) == pytest.approx(oracle_jaccard(labels, truth), abs=1e-12)
+
+
+@unhurried
+@given(components, masks)
+def test_the_oracle_gains_from_finer_components(labels, truth):
+    finer = labels * 2 + np.arange(SIZE[1], dtype=np.uint8) % 2
+    assert oracle_jaccard(finer, truth) >= oracle_jaccard(labels, truth) - 1e-12
+
+
+def test_statistics_by_hand():
+    found = statistics([1.0, 0.8, 0.6, 0.5, 0.4, 0.2, 0.2, 0.1, 0.0])  # bins 1-3, 3-5, 5-7, 7-9
+    assert found["mean"] == pytest.approx(3.8 / 9)
+    assert found["recall"] == pytest.approx(3 / 9)  # 0.5 is not above 0.5
+    assert found["decay"] == pytest.approx(0.8 - 0.1)
+
+
+@unhurried
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=300))
+def test_decay_is_that_of_the_public_evaluator(values):
+    assert statistics(values)["decay"] == pytest.approx(decay_of_bins(values), abs=1e-9)
+
+
+@unhurried
+@given(st.integers(1, 12).flatmap(lambda n: arrays(float, 4 * n + 1, elements=st.floats(0, 1))))
+def test_backwards_in_time_decay_is_gain(values):
+    backwards = statistics(values[::-1])
+    assert backwards["decay"] == pytest.approx(-statistics(values)["decay"], abs=1e-12)

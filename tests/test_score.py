@@ -1,57 +1,127 @@
-"""Scores of known masks, and the errors of missing and malformed ones."""
+"""Scores of masks written by hand, and the errors for predictions that cannot be scored."""
+
+import io
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from lrtl.datasets.layout import Sequence, write_mask
-from lrtl.score import score
+from lrtl.datasets.layout import write_mask, write_sequence
+from lrtl.score import score, score_sequence
+
+HEIGHT, WIDTH, LENGTH = 12, 16, 6
+STEMS = [f"{t:05d}" for t in range(LENGTH)]
+COLUMNS = ["sequence", "frame", "object", "J", "J_gt_choice", "J_oracle", "davis", "released"]
+
+
+def truth(t):
+    """Two objects side by side, 3 rows x 8 columns together, a row lower every frame."""
+    ids = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ids[t : t + 3, 4:8], ids[t : t + 3, 8:12] = 1, 2
+    return ids
+
+
+def jpeg():
+    file = io.BytesIO()
+    Image.new("RGB", (WIDTH, HEIGHT)).save(file, "jpeg")
+    return file.getvalue()
+
+
+def write(folder, stems=STEMS, annotated=range(LENGTH)):
+    masks = [(stems[t], truth(t)) for t in annotated]
+    write_sequence(folder, "test", folder.name, [(s, jpeg()) for s in stems], masks, {})
 
 
 @pytest.fixture
-def run(comet, tmp_path):
-    """Folders with the truth as mask; components: the object's left and right half, background."""
-    masks, components = tmp_path / "masks", tmp_path / "components"
-    for index, stem in enumerate(comet.frames):
-        truth = comet.mask(index)
-        half = np.arange(comet.width) < np.nonzero(truth)[1].mean()
-        write_mask(masks / f"{stem}.png", truth)
-        write_mask(components / f"{stem}.png", np.where(truth, np.where(half, 1, 2), 0))
-    return comet, masks, components, tmp_path / "scores.csv"
+def folders(tmp_path):
+    """Predictions: the first object alone; components: both objects and what is around them."""
+    folders = [tmp_path / "sequences" / "ball", tmp_path / "masks", tmp_path / "components"]
+    write(folders[0])
+    for t, stem in enumerate(STEMS):
+        write_mask(folders[1] / f"{stem}.png", truth(t) == 1)
+        write_mask(folders[2] / f"{stem}.png", truth(t))
+    return folders
 
 
-def read(comet: Sequence, masks, components, out) -> pd.DataFrame:
-    score([comet.folder], [masks], [components], out)
-    return pd.read_csv(out, dtype={"frame": str})
+def test_one_row_per_frame(folders, tmp_path):
+    out = tmp_path / "scores" / "seed0.csv"
+    score(*([folder] for folder in folders), out)
+    rows = pd.read_csv(out, dtype={"frame": str})
+    assert rows.columns.tolist() == COLUMNS
+    assert rows["frame"].tolist() == STEMS
+    assert set(rows["sequence"]) == {"ball"} and set(rows["object"]) == {1}
+    assert rows["davis"].tolist() == [False, True, True, True, True, False]
+    assert rows["released"].tolist() == [False, False, True, True, True, False]
+    assert [path.name for path in out.parent.iterdir()] == ["seed0.csv"]
 
 
-def test_the_truth_scores_one_and_protocols_leave_frames_out(run):
-    rows = read(*run)
-    assert len(rows) == 48
-    assert (rows[["J", "J_gt_choice", "J_oracle"]] == 1).all(axis=None)
-    assert rows.loc[~rows["davis"], "frame"].tolist() == ["00000", "00047"]
-    assert rows.loc[~rows["released"], "frame"].tolist() == ["00000", "00001", "00047"]
+def test_objects_are_one_foreground(folders):
+    for row in score_sequence(*folders):
+        assert row["J"] == row["J_gt_choice"] == 0.5
+        assert row["J_oracle"] == 1
 
 
-def test_the_complement_scores_by_ground_truth_choice_alone(run):
-    comet, masks, _, _ = run
-    for index, stem in enumerate(comet.frames):
-        write_mask(masks / f"{stem}.png", 1 - comet.mask(index))
-    rows = read(*run)
-    assert rows["J"].max() == 0
-    assert rows["J_gt_choice"].min() == 1
+def test_ground_truth_may_choose_the_complement(folders):
+    for t, stem in enumerate(STEMS):
+        write_mask(folders[1] / f"{stem}.png", truth(t) == 0)
+    rows = score_sequence(*folders)
+    assert {row["J"] for row in rows} == {0}
+    assert {row["J_gt_choice"] for row in rows} == {1}
 
 
-def test_a_missing_mask_is_named(run):
-    (run[1] / "00030.png").unlink()
-    with pytest.raises(ValueError, match=r"00030\.png is missing"):
-        read(*run)
+def test_only_annotated_frames_count(folders, tmp_path):
+    write(tmp_path / "few", annotated=[0, 3, 5])
+    rows = score_sequence(tmp_path / "few", *folders[1:])
+    assert [row["frame"] for row in rows] == ["00000", "00003", "00005"]
+    assert [row["davis"] for row in rows] == [False, True, False]
 
 
-def test_a_mask_of_another_size_or_more_values_is_named(run):
-    write_mask(run[1] / "00030.png", np.zeros((10, 10)))
-    with pytest.raises(ValueError, match=r"00030\.png is \(10, 10\) px .*expected \(180, 320\)"):
-        read(*run)
-    write_mask(run[1] / "00030.png", np.full((180, 320), 2))
-    with pytest.raises(ValueError, match="has the value 2, expected 0 and 1"):
-        read(*run)
+def test_the_released_protocol_goes_by_the_number_in_the_name(folders, tmp_path):
+    stems = [f"{t + 1:05d}" for t in range(LENGTH)]
+    write(tmp_path / "later", stems)
+    for kind in folders[1:]:
+        for old, new in reversed(list(zip(STEMS, stems, strict=True))):
+            (kind / f"{old}.png").rename(kind / f"{new}.png")
+    rows = score_sequence(tmp_path / "later", *folders[1:])
+    assert [row["released"] for row in rows] == [False, True, True, True, True, False]
+    assert [row["davis"] for row in rows] == [False, True, True, True, True, False]
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_a_missing_prediction_is_named(folders, kind):
+    (folders[kind] / "00003.png").unlink()
+    with pytest.raises(ValueError, match=rf"{folders[kind].name}/00003.png is missing"):
+        score_sequence(*folders)
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_a_prediction_of_another_size_is_named_with_both_sizes(folders, kind):
+    write_mask(folders[kind] / "00002.png", np.zeros((HEIGHT, WIDTH - 1), np.uint8))
+    with pytest.raises(ValueError, match=r"00002.png is \(12, 15\).* expected \(12, 16\)"):
+        score_sequence(*folders)
+
+
+def test_a_mask_that_is_not_binary_is_named(folders):
+    write_mask(folders[1] / "00001.png", 255 * (truth(1) > 0))
+    with pytest.raises(ValueError, match=r"00001.png has the value 255, expected 0 and 1"):
+        score_sequence(*folders)
+
+
+def test_a_mask_in_colour_is_named(folders):
+    Image.new("RGB", (WIDTH, HEIGHT)).save(folders[1] / "00001.png")
+    with pytest.raises(ValueError, match=r"00001.png has 3 channels, expected an indexed"):
+        score_sequence(*folders)
+
+
+def test_a_sequence_without_ground_truth_cannot_be_scored(folders, tmp_path):
+    write(tmp_path / "none", annotated=[])
+    with pytest.raises(ValueError, match="none has no ground truth"):
+        score_sequence(tmp_path / "none", *folders[1:])
+
+
+def test_nothing_is_written_when_a_sequence_fails(folders, tmp_path):
+    (folders[1] / "00003.png").unlink()
+    with pytest.raises(ValueError):
+        score(*([folder] for folder in folders), tmp_path / "scores" / "seed0.csv")
+    assert not (tmp_path / "scores").exists()

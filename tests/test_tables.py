@@ -1,69 +1,113 @@
-"""Tables from scores whose means are known by hand."""
+"""Tables of scores small enough to average by hand, beside the papers' rows."""
 
 import pandas as pd
 import pytest
 
 from lrtl.tables import SEQUENCES, TABLE, write_tables
 
-
-@pytest.fixture
-def tables(tmp_path):
-    """Two seeds of `lrtl` and one of `flow_only` on two sequences of four frames."""
-    scores, runs = [], []
-    for experiment, seed, base in (("flow_only", 0, 0.2), ("lrtl", 0, 0.5), ("lrtl", 1, 0.7)):
-        rows = [
-            {
-                "sequence": sequence,
-                "frame": f"{i:05d}",
-                "object": 1,
-                "J": base + offset + 0.01 * i,
-                "J_gt_choice": base + 0.1,
-                "J_oracle": base + 0.2,
-                "davis": 0 < i < 3,
-                "released": 1 < i < 3,
-            }
-            for sequence, offset in (("dog", 0.0), ("goat", 0.1))
-            for i in range(4)
-        ]
-        path = tmp_path / "scores" / experiment / f"seed{seed}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows).to_csv(path, index=False)
-        run = tmp_path / f"{experiment}{seed}.yaml"
-        run.write_text("network: {network: unet}\n")
-        scores.append(path)
-        runs.append(run)
-
-    def write(dataset):
-        out = tmp_path / "table.csv", tmp_path / "sequences.csv"
-        write_tables(dataset, scores, runs, *out)
-        return [pd.read_csv(path) for path in out]
-
-    return write
+# Frames 0..5 of J: DAVIS's protocol counts 1..4, the released code's 2..4.
+CAT = [0.0, 0.9, 0.6, 0.6, 0.3, 0.0]  # means 0.6 and 0.5
+DOG = [0.0, 0.2, 0.8, 0.8, 0.8, 0.0]  # means 0.65 and 0.8
 
 
-def test_means_over_frames_sequences_and_seeds(tables):
-    table, sequences = tables("demo")
-    assert list(table) == TABLE
-    assert list(sequences) == SEQUENCES
-    assert table["experiment"].tolist() == ["flow_only", "lrtl"]
-    assert table["seeds"].tolist() == [1, 2]
-    assert table["frames"].tolist() == [4, 4]
-    assert table["J"].tolist() == pytest.approx([26.5, 66.5])
-    assert table["J_std"].fillna(-1).tolist() == pytest.approx([-1, 14.14], abs=0.01)
-    assert table["J_released"].tolist() == pytest.approx([27, 67])
-    assert (table["source"] == "measured").all()
-    lrtl = sequences[sequences["experiment"] == "lrtl"]
-    assert lrtl["J"].tolist() == pytest.approx([61.5, 71.5])
-    assert lrtl["J_recall"].tolist() == [100, 100]
+def write_scores(path, sequences):
+    rows = []
+    for name, values in sequences.items():
+        for t, value in enumerate(values):
+            row = {"sequence": name, "frame": f"{t:05d}", "object": 1, "J": value}
+            row |= {"J_gt_choice": max(value, 1 - value), "J_oracle": 1.0}
+            rows.append(row | {"davis": 0 < t < 5, "released": 1 < t < 5})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(path, index=False)
 
 
-def test_papers_stand_below_without_an_honest_figure(tables):
-    table, sequences = tables("davis")
-    papers = table[table["source"] != "measured"]
-    assert papers["J"].isna().all()
-    rows = papers.set_index(["experiment", "network"])["J_gt_choice"]
-    assert rows["lrtl", "dino_maskformer"] == 82.2
-    assert rows["flow_only", "dino_maskformer"] == 78.5
-    gwm = sequences[sequences["source"] == "GWM Table 10"]
-    assert len(gwm) == 20
-    assert gwm["J_gt_choice"].mean() == pytest.approx(79.5, abs=0.05)
+def tables(folder, runs, dataset="demo"):
+    scores, configs = [], []
+    for (experiment, seed), sequences in runs.items():
+        scores.append(folder / "scores" / dataset / experiment / f"seed{seed}.csv")
+        write_scores(scores[-1], sequences)
+        configs.append(folder / "runs" / dataset / experiment / f"seed{seed}" / "config.yaml")
+        configs[-1].parent.mkdir(parents=True)
+        configs[-1].write_text("network: {network: unet}\n")
+    out = folder / "table.csv", folder / "sequences.csv"
+    write_tables(dataset, scores, configs, *out)
+    table, per_sequence = (pd.read_csv(path, dtype={"sequence": str}) for path in out)
+    assert table.columns.tolist() == TABLE and per_sequence.columns.tolist() == SEQUENCES
+    return table, per_sequence
+
+
+def test_means_by_hand(tmp_path):
+    runs = {("lrtl", 0): {"cat": CAT, "dog": DOG}, ("lrtl", 1): {"cat": CAT, "dog": CAT}}
+    table, _ = tables(tmp_path, runs)
+    (row,) = table.to_dict("records")
+    assert row["experiment"] == "lrtl" and row["network"] == "unet" and row["source"] == "measured"
+    assert row["seeds"] == 2 and row["sequences"] == 2 and row["frames"] == 8
+    assert row["J"] == 61.25  # of 62.5 and 60
+    assert row["J_std"] == 1.77  # 2.5 / sqrt(2)
+    assert row["J_released"] == 57.5  # of 65 and 50
+    assert row["J_gt_choice"] == 72.5  # of (70 + 80) / 2 and 70
+    assert row["J_gt_choice_released"] == 67.5  # of (63.33 + 80) / 2 and 63.33
+    assert row["J_oracle"] == row["J_oracle_released"] == 100
+
+
+def test_a_sequence_weighs_the_same_whatever_its_length(tmp_path):
+    table, _ = tables(tmp_path, {("lrtl", 0): {"cat": [1.0] * 60, "dog": [0.0] * 6}})
+    assert table["J"].item() == 50
+
+
+def test_one_seed_has_no_deviation(tmp_path):
+    table, sequences = tables(tmp_path, {("lrtl", 0): {"cat": CAT}})
+    assert table["J_std"].isna().all() and sequences["J_std"].isna().all()
+    assert table["seeds"].tolist() == [1]
+
+
+def test_sequences_by_hand(tmp_path):
+    runs = {("lrtl", seed): {"cat": CAT, "01": DOG} for seed in (0, 1)}
+    _, sequences = tables(tmp_path, runs)
+    assert sequences.columns[:3].tolist() == ["experiment", "sequence", "network"]
+    assert sequences["sequence"].tolist() == ["cat", "01"]
+    cat, dog = sequences.to_dict("records")
+    assert (cat["J"], dog["J"]) == (60, 65)
+    assert (cat["J_std"], cat["seeds"], cat["frames"]) == (0, 2, 4)
+    assert (cat["J_recall"], dog["J_recall"]) == (75, 75)
+    assert (cat["J_decay"], dog["J_decay"]) == (30, -30)  # bins of two frames
+
+
+def test_rows_come_in_the_order_given_and_papers_last(tmp_path):
+    runs = {(name, 0): {"cat": CAT, "dog": DOG} for name in ("tracks_only", "flow_only", "lrtl")}
+    table, sequences = tables(tmp_path, runs, "davis")
+    assert table["experiment"][:3].tolist() == ["tracks_only", "flow_only", "lrtl"]
+    assert (table["source"] == "measured").tolist() == [True] * 3 + [False] * (len(table) - 3)
+    assert sequences["experiment"][:4].tolist() == ["tracks_only"] * 2 + ["flow_only"] * 2
+
+
+def test_papers_figures_are_those_chosen_by_ground_truth(tmp_path):
+    table, sequences = tables(tmp_path, {("lrtl", 0): {"cat": CAT}}, "davis")
+    papers = table[table["source"] != "measured"].set_index(["experiment", "network"])
+    assert papers["J"].isna().all() and papers["J_gt_choice_released"].isna().all()
+    assert papers["seeds"].isna().all() and set(papers["sequences"]) == {20}
+    figures = papers["J_gt_choice"]
+    assert figures["flow_only", "dino_maskformer"] == 78.5
+    assert figures["tracks_only", "dino_maskformer"] == 71.9
+    assert figures["lrtl", "dino_maskformer"] == 82.2
+    assert figures["gwm", "unet"] == 78.3 and figures["lrtl", "unet"] == 80.6
+    gwm = sequences[sequences["source"] != "measured"]
+    assert len(gwm) == gwm["sequence"].nunique() == 20
+    assert gwm["J_gt_choice"].mean() == pytest.approx(figures["gwm", "dino_maskformer"], abs=0.06)
+    assert gwm["J_recall"].mean() == pytest.approx(95.3, abs=0.4)
+    assert gwm["J_decay"].mean() == pytest.approx(5.8, abs=0.06)
+
+
+def test_other_datasets_have_no_paper(tmp_path):
+    table, sequences = tables(tmp_path, {("lrtl", 0): {"cat": CAT}})
+    assert set(table["source"]) == set(sequences["source"]) == {"measured"}
+
+
+def test_runs_on_different_sequences_do_not_share_a_table(tmp_path):
+    with pytest.raises(ValueError, match=r"seed1.csv covers other sequences than .*seed0.csv"):
+        tables(tmp_path, {("lrtl", 0): {"cat": CAT, "dog": DOG}, ("lrtl", 1): {"cat": CAT}})
+
+
+def test_a_sequence_without_a_frame_that_counts_is_named(tmp_path):
+    with pytest.raises(ValueError, match="dog has no annotated frame but"):
+        tables(tmp_path, {("lrtl", 0): {"cat": CAT, "dog": [0.5, 0.5]}})

@@ -1,0 +1,123 @@
+"""The config: layers, restriction to sequences, flags, and names in errors."""
+
+import argparse
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from lrtl.config import (
+    FlowConfig,
+    LossConfig,
+    TrainConfig,
+    add_flags,
+    from_flags,
+    resolve,
+    sequence_names,
+    to_flags,
+)
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def config():
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def schema():
+    return yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+
+
+def test_layers_overlay_each_other(config):
+    paper = resolve(config, "davis", "lrtl")
+    assert paper["flow"]["estimator"] == "raft_large"
+    assert paper["network"]["width"] == 64
+    config["preset"] = "cpu"
+    cpu = resolve(config, "davis", "flow_only")
+    assert cpu["flow"]["estimator"] == "raft_small"
+    assert cpu["flow"]["gaps"] == paper["flow"]["gaps"]
+    assert cpu["losses"]["trajectory_weight"] == 0
+    assert resolve(config, "demo")["flow"]["estimator"] == "dis"
+    assert config["losses"]["trajectory_weight"] == 5e-5  # untouched
+
+
+@pytest.mark.parametrize(
+    ("preset", "dataset", "experiment", "message"),
+    [
+        ("gpu", "davis", "lrtl", "unknown preset 'gpu'.*one of paper, cpu"),
+        ("cpu", "davs", "lrtl", "unknown dataset 'davs'.*davis"),
+        ("cpu", "davis", "ours", "unknown experiment 'ours'.*lrtl"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_known(config, preset, dataset, experiment, message):
+    with pytest.raises(ValueError, match=message):
+        resolve(config | {"preset": preset}, dataset, experiment)
+
+
+def test_sequences_are_restricted_by_list_or_commas():
+    available = ("dog", "goat", "camel")
+    assert sequence_names({"sequences": None}, available) == list(available)
+    assert sequence_names({"sequences": "camel,dog"}, available) == ["dog", "camel"]
+    assert sequence_names({"sequences": ["goat"]}, available) == ["goat"]
+    with pytest.raises(ValueError, match=r"unknown sequence 'cat'.*one of dog, goat, camel"):
+        sequence_names({"sequences": "cat"}, available)
+
+
+def test_every_setting_goes_through_flags_unchanged(config):
+    for preset in config["presets"]:
+        settings = resolve(config | {"preset": preset}, "davis", "lrtl")
+        for section, stage in (("losses", LossConfig), ("training", TrainConfig)):
+            parser = argparse.ArgumentParser()
+            add_flags(parser, stage)
+            parsed = from_flags(parser.parse_args(to_flags(settings[section]).split()), stage)
+            for key, value in settings[section].items():
+                expected = tuple(value) if isinstance(value, list) else value
+                assert getattr(parsed, key) == expected
+
+
+def test_negative_gaps_are_flags_too(config):
+    parser = argparse.ArgumentParser()
+    add_flags(parser, FlowConfig)
+    flags = to_flags(config["flow"] | {"weights": "raft-things.pth"}).split()
+    assert from_flags(parser.parse_args(flags), FlowConfig).gaps == (-2, -1, 1, 2)
+
+
+def test_config_and_schema_agree_and_every_key_is_described(config, schema):
+    jsonschema.validate(config, schema)
+
+    def keys(node, path=""):
+        for name, child in node.get("properties", {}).items():
+            reference = schema["$defs"].get(child.get("$ref", "").removeprefix("#/$defs/"), {})
+            assert "description" in child | reference, f"{path}{name} has no description"
+            keys(child | reference, f"{path}{name}.")
+
+    keys(schema)
+    for name in ("flow", "tracks", "network", "losses", "training", "merge"):
+        assert set(config[name]) == set(schema["$defs"][name]["properties"])
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("losses", "ranks", 5, "'ranks' was unexpected"),
+        ("training", "learning_rate", "7e-4", "'7e-4' is not of type 'number'"),
+        ("flow", "gaps", [0], "0"),
+        ("training", "precision", "half", "'half' is not one of"),
+    ],
+)
+def test_typos_and_wrong_types_are_named(config, schema, section, key, value, message):
+    config[section][key] = value
+    with pytest.raises(jsonschema.ValidationError, match=message):
+        jsonschema.validate(config, schema)
+
+
+def test_settings_validate_themselves(config):
+    losses = {k: tuple(v) if isinstance(v, list) else v for k, v in config["losses"].items()}
+    with pytest.raises(ValueError, match="track_filter is 10, expected an odd number"):
+        LossConfig(**losses | {"track_filter": 10})
+    with pytest.raises(ValueError, match="loss weights"):
+        zero = dict.fromkeys(("flow_weight", "trajectory_weight", "smoothness_weight"), 0.0)
+        LossConfig(**losses | zero)

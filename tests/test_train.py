@@ -1,0 +1,183 @@
+"""Training on a rendered sequence: resumed runs, diverging ones, schedules and averages."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lrtl import train as module
+from lrtl.config import FlowConfig, LossConfig, NetworkConfig, TracksConfig, TrainConfig
+from lrtl.motion.flow import estimate_flow
+from lrtl.motion.store import FlowStore, TrackStore
+from lrtl.motion.tracks import track_sequence
+from lrtl.samples import Motion, Quads, moving_average
+from lrtl.train import ema_decay, learning_rate, loss_terms, train
+
+NETWORK = NetworkConfig("unet", width=4, components=3, input_size=(48, 80))
+LOSSES = LossConfig(
+    flow_weight=0.03,
+    trajectory_weight=5e-5,
+    smoothness_weight=0.1,
+    flow_size=(48, 80),
+    flow_clip=20.0,
+    rank=5,
+    track_count=64,
+    track_visibility=0.7,
+    track_filter=3,
+)
+TRAINING = TrainConfig(
+    steps=12,
+    quads=1,
+    quad_offset=5,
+    learning_rate=1e-3,
+    weight_decay=1e-4,
+    warmup_steps=4,
+    decay_steps=100,
+    decay_power=0.9,
+    gradient_clip=5.0,
+    ema_power=0.6667,
+    ema_warmup=4,
+    ema_every=2,
+    flip=0.5,
+    precision="float32",
+    checkpoint_every=5,
+)
+PRODUCTS = ("weights.safetensors", "metrics.csv", "config.yaml")
+
+
+@pytest.fixture(scope="module")
+def motions(comet, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("motion")
+    estimate_flow(comet, FlowConfig("dis", (90, 160), (-1, 1), 1), folder / "flow.zarr")
+    flow = FlowStore.open(folder / "flow.zarr")
+    config = TracksConfig("chained_flow", radius=6, stride=8, boundary="paper")
+    track_sequence(flow, config, folder / "tracks.zarr")
+    tracks = TrackStore.open(folder / "tracks.zarr")
+    return [Motion.load(comet, flow, tracks, NETWORK.input_size)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(motions, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "seed0"
+    train(motions, NETWORK, LOSSES, TRAINING, 0, out)
+    return out
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(motions, undisturbed, tmp_path, monkeypatch):
+    original, calls = module.loss_terms, []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "loss_terms", killed)
+    out = tmp_path / "seed0"
+    with pytest.raises(KeyboardInterrupt):
+        train(motions, NETWORK, LOSSES, TRAINING, 0, out)
+    assert not out.exists()
+    assert (tmp_path / "seed0.checkpoint").exists()
+    train(motions, NETWORK, LOSSES, TRAINING, 0, out)
+    assert len(calls) == 8 + 12 - 5  # from the checkpoint after five steps
+    for name in PRODUCTS:
+        assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), name
+    assert not (tmp_path / "seed0.checkpoint").exists()
+
+
+def test_a_checkpoint_of_other_settings_is_not_resumed(motions, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "seed0"
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    saved = module.update_average
+    monkeypatch.setattr(module, "update_average", lambda *a: saved(*a) if a[2] == 0 else stop())
+    with pytest.raises(KeyboardInterrupt):
+        train(motions, NETWORK, LOSSES, TRAINING, 0, out)
+    monkeypatch.undo()
+    train(motions, NETWORK, LOSSES, replace(TRAINING, learning_rate=2e-3), 0, out)
+    assert "other settings" in capsys.readouterr().out
+
+
+def test_seeds_differ_and_products_open(motions, undisturbed, tmp_path):
+    train(motions, NETWORK, LOSSES, TRAINING, 1, tmp_path / "seed1")
+    first, second = (load_file(f / PRODUCTS[0]) for f in (undisturbed, tmp_path / "seed1"))
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    rows = np.genfromtxt(undisturbed / "metrics.csv", delimiter=",", names=True)
+    assert rows["step"].tolist() == list(range(12))
+    weighted = 0.03 * rows["flow"] + 5e-5 * rows["trajectory"] + 0.1 * rows["smoothness"]
+    np.testing.assert_allclose(rows["loss"], weighted, rtol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(motions, tmp_path, monkeypatch):
+    def diverged(masks, *arguments):
+        return {"loss": masks.sum() * float("nan")}
+
+    monkeypatch.setattr(module, "loss_terms", diverged)
+    with pytest.raises(FloatingPointError, match="step 0: loss nan"):
+        train(motions, NETWORK, LOSSES, TRAINING, 0, tmp_path / "seed0")
+    assert not (tmp_path / "seed0").exists()
+
+
+def test_batches_depend_on_seed_and_step_alone(motions):
+    def draw():
+        quads = Quads(motions, NETWORK, LOSSES, 5)
+        return quads.batch(np.random.default_rng([0, 7]), 2, 0.5)
+
+    first, second = draw(), draw()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key])
+    assert first["frames"].shape == (8, 3, 48, 80)
+    assert first["tracks"].shape == (8, 13, 2, 64)
+
+
+def test_a_flipped_quad_is_the_mirrored_one(motions):
+    quads = Quads(motions, NETWORK, LOSSES, 5)
+    plain, mirrored = (quads.batch(np.random.default_rng([0, 3]), 1, p) for p in (0.0, 1.0))
+    np.testing.assert_array_equal(mirrored["frames"], plain["frames"][..., ::-1])
+    np.testing.assert_array_equal(mirrored["flow"][:, 0], -plain["flow"][:, 0, :, ::-1])
+    np.testing.assert_allclose(mirrored["points"][:, 0], -plain["points"][:, 0], atol=1e-6)
+    np.testing.assert_allclose(mirrored["tracks"][:, :, 0], 853 - plain["tracks"][:, :, 0])
+    masks = torch.rand(4, 3, 48, 80).softmax(1)
+    here = loss_terms(masks, _tensors(plain), LOSSES)
+    there = loss_terms(masks.flip(-1), _tensors(mirrored), LOSSES)
+    # The trajectory loss is of positions as they are, not centred: mirrored, it is not the same.
+    for name in ("flow", "smoothness"):
+        torch.testing.assert_close(here[name], there[name], rtol=1e-3, atol=0)
+
+
+def test_smoothness_compares_the_frames_of_a_quad_that_belong_together(motions):
+    """Zero for masks that are the same in F and F+d, whatever F+g and F+d+g hold."""
+    quads = Quads(motions, NETWORK, LOSSES, 5)
+    batch = _tensors(quads.batch(np.random.default_rng(0), 2, 0.0))
+    colour = torch.tensor([[1.0, 0, 0], [0, 1, 0]] * 2 * 2)
+    masks = colour[:, :, None, None].expand(8, 3, 48, 80)
+    alone = replace(LOSSES, flow_weight=0.0, trajectory_weight=0.0)
+    assert loss_terms(masks, batch, alone)["smoothness"] < 1e-12
+    colour = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]] * 2)
+    masks = colour[:, :, None, None].expand(8, 3, 48, 80)
+    # Two components differ by one each: squared sum 2, over four terms of a quarter.
+    assert loss_terms(masks, batch, alone)["smoothness"].item() == pytest.approx(2)
+
+
+def test_schedules():
+    training = replace(TRAINING, warmup_steps=10, decay_steps=100, decay_power=1.0, ema_warmup=10)
+    assert learning_rate(0, training) == pytest.approx(1e-4)
+    assert learning_rate(50, training) == pytest.approx(5e-4)
+    assert ema_decay(10, training) == 0
+    assert ema_decay(11, training) == 0
+    assert ema_decay(18, training) == pytest.approx(1 - 8**-0.6667)
+
+
+def test_moving_average_is_shorter_at_the_ends():
+    values = np.arange(6.0)[:, None] ** 2
+    expected = [values[max(i - 1, 0) : i + 2].mean() for i in range(6)]
+    np.testing.assert_allclose(moving_average(values, 3)[:, 0], expected)
+    np.testing.assert_array_equal(moving_average(values, 1), values)
+
+
+def _tensors(batch):
+    return {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in batch.items()}
