@@ -83,15 +83,21 @@ def each(pattern, scored=False):
 
 
 def products(dataset):
-    """Everything there is to make of a dataset: its tables and the pictures of every run."""
-    tables = expand(
-        "results/{dataset}_{table}.csv", dataset=dataset, table=["table", "landscape"]
-    )
-    rows = config["tables"][dataset]
-    return tables + expand(
-        "results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.mp4",
-        dataset=dataset,
-        experiment=rows["experiments"],
-        seed=rows["seeds"],
-        sequence=sequences(dataset),
-    )
+    """Input function: all there is to make of a dataset, its tables and the pictures of each run."""
+
+    def of(wildcards):
+        rows = config["tables"][dataset]
+        pictures = expand(
+            "results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.mp4",
+            dataset=dataset,
+            experiment=rows["experiments"],
+            seed=rows["seeds"],
+            sequence=sequences(dataset),
+        )
+        names = ["table", "landscape"]
+        return (
+            expand("results/{dataset}_{name}.csv", dataset=dataset, name=names)
+            + pictures
+        )
+
+    return of
