@@ -100,7 +100,7 @@ class Quads:
         self.motions, self.losses, self.offset = motions, losses, offset
         reach = min(motion.tracks.attributes["window"] // 2 for motion in motions)
         if offset > reach:
-            raise ValueError(f"quad_offset is {offset}, tracks reach only {reach} frames either way")
+            raise ValueError(f"quad_offset is {offset}, tracks reach only {reach} frames each way")
         self.items = [
             (index, frame, gap)
             for index, motion in enumerate(motions)
