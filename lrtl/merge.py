@@ -1,7 +1,8 @@
 """Merging K components to foreground and background, once per video and without ground truth.
 
-Components are joined by a normalised cut (Shi and Malik 2000) of an affinity between them, a named
-choice; of the two sides, the one with the smaller share of the frame's border is the foreground.
+The grouping is the one with the smallest normalised cut (Shi and Malik 2000) of an affinity between
+components, a named choice, plus the foreground's share of the frame's border: what moves on its own
+seldom touches the border for the length of a video.
 """
 
 from collections.abc import Callable
@@ -19,18 +20,24 @@ def merge_components(masks: Tensor, flow: Tensor, affinity: str) -> np.ndarray:
     """Choose the foreground components of a video.
 
     Args:
-        masks: (F, K, h, w) soft masks of its frames.
+        masks: (F, K, h, w) soft masks of its frames; 2 <= K <= 16, since all 2^K - 2 groupings are
+            compared.
         flow: (F, 2, h, w) their flow to a later frame, in pixels.
         affinity: a key of `AFFINITIES`.
 
     Returns:
         (K,) bool, true for the components of the foreground; never all and never none.
     """
-    side = normalised_cut(AFFINITIES[affinity](masks, flow).numpy())
+    count = masks.shape[1]
+    if not 2 <= count <= 16:
+        raise ValueError(f"cannot compare all groupings of {count} components, only of 2 to 16")
     border = torch.ones(masks.shape[-2:], dtype=torch.bool)
     border[BORDER:-BORDER, BORDER:-BORDER] = False
-    share = masks[:, :, border].mean((0, 2)).numpy()  # (K,)
-    return side if share[side].sum() < share[~side].sum() else ~side
+    share = masks[:, :, border].mean((0, 2)).numpy()  # (K,), sums to one
+    codes = np.arange(1, 2**count - 1)
+    groupings = (codes[:, None] >> np.arange(count)) % 2 == 1  # (groupings, K)
+    cuts = normalised_cuts(AFFINITIES[affinity](masks, flow).numpy(), groupings)
+    return groupings[np.argmin(cuts + groupings @ share)]
 
 
 def motion_affinity(masks: Tensor, flow: Tensor) -> Tensor:
@@ -38,7 +45,8 @@ def motion_affinity(masks: Tensor, flow: Tensor) -> Tensor:
 
     Per frame, quadratic motion models are fitted to each component and to each pair; the growth of
     the squared residual over the pair's harmonic area is a squared motion distance d2 in px^2, the
-    residual of single components the noise s2. The affinity is the frames' mean of 1 / (1 + d2/s2).
+    residual of single components the noise s2. The affinity is the frames' mean of 1 / (1 + d2/s2);
+    that of a component to itself is one.
     """
     height, width = flow.shape[-2:]
     basis = quadratic_basis(height, width, masks)  # (6, hw)
@@ -54,33 +62,23 @@ def motion_affinity(masks: Tensor, flow: Tensor) -> Tensor:
     growth = (joined - _pairs(single)).clamp(min=0)
     harmonic = area[:, :, None] * area[:, None] / _pairs(area)
     noise = (single.sum(1) / area.sum(1)).clamp(min=1e-4)  # (F,)
-    return (1 / (1 + growth / harmonic / noise[:, None, None])).mean(0)
+    affinity = (1 / (1 + growth / harmonic / noise[:, None, None])).mean(0)
+    return affinity.fill_diagonal_(1)
 
 
 AFFINITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"motion": motion_affinity}
 
 
-def normalised_cut(affinity: np.ndarray) -> np.ndarray:
-    """The bipartition of a graph with the smallest normalised cut, of all that it has.
+def normalised_cuts(affinity: np.ndarray, groupings: np.ndarray) -> np.ndarray:
+    """Normalised cut, 0 to 2, of each of several bipartitions of a graph.
 
     Args:
-        affinity: (K, K) symmetric and not negative; the diagonal is left out. 2 <= K <= 20, since
-            all 2^(K-1) - 1 bipartitions are compared.
-
-    Returns:
-        (K,) bool, one of the two sides.
+        affinity: (K, K), symmetric and positive, with an affinity of nodes to themselves.
+        groupings: (n, K) bool, one side of each bipartition.
     """
-    count = len(affinity)
-    if not 2 <= count <= 20:
-        raise ValueError(f"cannot compare all cuts of {count} components, 2 to 20 are possible")
-    affinity = affinity * (1 - np.eye(count))
-    codes = np.arange(1, 2 ** (count - 1))
-    sides = (codes[:, None] >> np.arange(count)) % 2 == 1  # (cuts, K)
-    cut = np.einsum("ci,ij,cj->c", sides, affinity, ~sides)
+    cut = np.einsum("ni,ij,nj->n", groupings, affinity, ~groupings)
     degree = affinity.sum(1)
-    volume, rest = sides @ degree, ~sides @ degree
-    tiny = np.finfo(float).tiny
-    return sides[np.argmin(cut / np.maximum(volume, tiny) + cut / np.maximum(rest, tiny))]
+    return cut / (groupings @ degree) + cut / (~groupings @ degree)
 
 
 def _residual(normal: Tensor, moments: Tensor, energy: Tensor) -> Tensor:
