@@ -1,6 +1,7 @@
 """The command line of `lrtl`: one verb per rule of the workflow."""
 
 import argparse
+import errno
 import os
 import sys
 from pathlib import Path
@@ -42,7 +43,9 @@ def main() -> int:
     try:
         arguments.run(arguments)
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"lrtl {arguments.verb}: {error}", file=sys.stderr)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        remedy = "; make room and run again, finished units are kept" if full else ""
+        print(f"lrtl {arguments.verb}: {error}{remedy}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,6 +1,5 @@
 """Published files: from a mirror or their official address, whole, checked and recorded."""
 
-import errno
 import hashlib
 import json
 import os
@@ -61,27 +60,17 @@ def fetch(name: str, out: Path, mirror: str | None = None) -> None:
 
     Raises:
         ValueError: unknown name, or content of another sha256 than the published one.
-        OSError: no way to the file, or no room for it; the remedy is named.
+        OSError: no way to the file, with the remedy, or no room for it: what arrived is kept.
     """
     published = (ARCHIVES | WEIGHTS).get(name)
     if published is None:
         raise ValueError(f"unknown file {name!r}; known: {', '.join(ARCHIVES | WEIGHTS)}")
     part = Path(f"{out}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        source = _from_mirror(name, mirror, part) if mirror else None
-        if source is None:
-            source = _from_official(name, published, part, mirror)
-        _accept(name, published, part, source, out)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        free = shutil.disk_usage(part.parent).free
-        raise OSError(
-            errno.ENOSPC,
-            f"no room for {out} ({free} bytes free); make room and run again, what has arrived is "
-            f"kept in {part}",
-        ) from error
+    source = _from_mirror(name, mirror, part) if mirror else None
+    if source is None:
+        source = _from_official(name, published, part, mirror)
+    _accept(name, published, part, source, out)
 
 
 def recorded(path: Path) -> dict:
