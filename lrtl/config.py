@@ -193,6 +193,12 @@ def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[s
     return sections
 
 
+def run_seeds(config: dict, dataset: str) -> list[int]:
+    """Seeds of a dataset's runs: its own, else the preset's, else the default."""
+    layers = [_look_up(config, "datasets", dataset), _look_up(config, "presets", config["preset"])]
+    return next(layer["seeds"] for layer in [*layers, config] if "seeds" in layer)
+
+
 def _look_up(config: dict, group: str, name: str) -> dict:
     if name not in config[group]:
         raise ValueError(f"unknown {group[:-1]} {name!r} in the config; {_one_of(config[group])}")

@@ -14,6 +14,7 @@ from lrtl.config import (
     add_flags,
     from_flags,
     resolve,
+    run_seeds,
     sequence_names,
     to_flags,
 )
@@ -55,6 +56,12 @@ def test_layers_overlay_each_other(config):
 def test_unknown_names_are_answered_with_the_known(config, preset, dataset, experiment, message):
     with pytest.raises(ValueError, match=message):
         resolve(config | {"preset": preset}, dataset, experiment)
+
+
+def test_seeds_come_from_the_nearest_layer(config):
+    assert run_seeds(config, "davis") == [0, 1, 2]
+    assert run_seeds(config | {"preset": "cpu"}, "davis") == [0]
+    assert run_seeds(config, "demo") == [0]
 
 
 def test_sequences_are_restricted_by_list_or_commas():

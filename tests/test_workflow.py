@@ -96,7 +96,7 @@ def test_wrong_settings_stop_the_run_with_their_name(checkout, config, message):
 
 
 def test_an_unknown_experiment_is_named(checkout):
-    edit(checkout, "experiments: [flow_only, lrtl]", "experiments: [ours]")
+    edit(checkout, "demo: [flow_only, lrtl]", "demo: [ours]")
     run = snakemake(checkout, "-n", "results/demo_table.csv")
     assert run.returncode != 0
     assert "ours" in run.stdout + run.stderr

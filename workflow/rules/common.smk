@@ -1,5 +1,5 @@
 # Wildcard constraints and the helpers of the rules; functions stand here alone.
-from lrtl.config import resolve, sequence_names, to_flags
+from lrtl.config import resolve, run_seeds, sequence_names, to_flags
 from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
 
@@ -44,7 +44,14 @@ def weights_of(wildcards):
 def sequences(dataset, scored=False):
     """The sequences of a dataset, or those with ground truth, that the config leaves."""
     names = sequence_names(config, DATASETS[dataset].SEQUENCES)
-    return [name for name in names if not scored or name in DATASETS[dataset].SCORED]
+    if not scored:
+        return names
+    names = [name for name in names if name in DATASETS[dataset].SCORED]
+    if not names:
+        raise ValueError(
+            f"the config leaves no sequence of {dataset} that has ground truth"
+        )
+    return names
 
 
 def motion(pattern):
@@ -68,12 +75,11 @@ def each(pattern, scored=False):
     """Input function: `pattern` for every sequence, and where it has them every run, of a dataset."""
 
     def of(wildcards):
-        table = config["tables"][wildcards.dataset]
         settings = resolve(config, wildcards.dataset)
         values = {
             "sequence": sequences(wildcards.dataset, scored),
-            "experiment": table["experiments"],
-            "seed": table["seeds"],
+            "experiment": config["tables"][wildcards.dataset],
+            "seed": run_seeds(config, wildcards.dataset),
             "estimator": settings["flow"]["estimator"],
             "tracker": settings["tracks"]["tracker"],
         }
@@ -86,12 +92,11 @@ def products(dataset):
     """Input function: all there is to make of a dataset, its tables and the pictures of each run."""
 
     def of(wildcards):
-        rows = config["tables"][dataset]
         pictures = expand(
             "results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.mp4",
             dataset=dataset,
-            experiment=rows["experiments"],
-            seed=rows["seeds"],
+            experiment=config["tables"][dataset],
+            seed=run_seeds(config, dataset),
             sequence=sequences(dataset),
         )
         names = ["table", "landscape"]
