@@ -1,5 +1,6 @@
 """Training: one visible loop from motion stores to EMA weights, resumable at any step."""
 
+import pickle
 from dataclasses import asdict
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def train(
         "training": asdict(training),
         "seed": seed,
         "version": lrtl.__version__,
-        "motion": [str(m.flow.path) for m in motions] + [str(m.tracks.path) for m in motions],
+        "sequences": [motion.flow.path.parent.name for motion in motions],
+        "flow": motions[0].flow.attributes,
+        "tracks": motions[0].tracks.attributes,
     }
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(seed)
@@ -162,10 +165,14 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 
 def _load_checkpoint(path: Path, settings: dict) -> dict | None:
-    """The state of an interrupted run with the same settings, if there is one."""
+    """The state of an interrupted run with the same settings and motion, if there is one."""
     if not path.exists():
         return None
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        print(f"{path} cannot be read ({error}): starting anew")
+        return None
     if state["settings"] != yaml.safe_dump(_plain(settings)):
         print(f"{path} is of a run with other settings: starting anew")
         return None

@@ -102,6 +102,14 @@ def test_a_checkpoint_of_other_settings_is_not_resumed(motions, tmp_path, monkey
     assert "other settings" in capsys.readouterr().out
 
 
+def test_a_damaged_checkpoint_costs_only_its_progress(motions, undisturbed, tmp_path, capsys):
+    (tmp_path / "seed0.checkpoint").write_bytes(b"damaged")
+    train(motions, NETWORK, LOSSES, TRAINING, 0, tmp_path / "seed0")
+    assert "cannot be read" in capsys.readouterr().out
+    for name in PRODUCTS:
+        assert (tmp_path / "seed0" / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
 def test_seeds_differ_and_products_open(motions, undisturbed, tmp_path):
     train(motions, NETWORK, LOSSES, TRAINING, 1, tmp_path / "seed1")
     first, second = (load_file(f / PRODUCTS[0]) for f in (undisturbed, tmp_path / "seed1"))
