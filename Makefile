@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: demo test lint bench clean
 
 demo: .venv/installed  ## the embedded demo, from videos to results/demo_table.csv and pictures
-	snakemake --cores 2 --config preset=cpu -- demo
+	snakemake --cores 2 demo --config preset=cpu
 	@echo "Done: results/demo_table.csv, results/demo_sequences.csv, results/pictures/demo/"
 
 test: .venv/installed  ## all tests; those that need what is not here say so and are skipped
