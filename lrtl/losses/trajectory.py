@@ -65,7 +65,7 @@ class _ExcessRank(torch.autograd.Function):
     def forward(ctx, weights: Tensor, tracks: Tensor, rank: int) -> Tensor:
         tracks = tracks.double()
         _, axes = torch.linalg.eigh(tracks @ tracks.mT)  # ascending
-        tracks = axes.mT @ tracks  # (B, D, N)
+        tracks = axes.flip(-1).mT @ tracks  # (B, D, N), rows from large to small
         vectors, singular = _square_root_svd(_gram(weights.double(), tracks))  # descending
         floor = singular[..., :1] * torch.finfo(torch.float64).eps ** 0.5
         inverse = torch.where(singular > floor, singular.clamp(min=1e-300).rsqrt(), 0.0)
@@ -87,14 +87,18 @@ def _square_root_svd(gram: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvectors U and square roots s of the eigenvalues, descending: G = U diag(s^2) U^T.
 
     From the singular values of G's Cholesky factor, which keeps small ones that an eigensolver
-    loses in the rounding of the largest; a singular G has none, and there the latter has to do.
+    loses in the rounding of the largest. A numerically singular G, as of repeated frames or of a
+    segment without tracks, has none: there it is the eigensolver, to 1e-8 of the largest.
     """
     factor, failed = torch.linalg.cholesky_ex(gram)
+    failed = failed > 0  # (B, K)
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    vectors, singular, _ = torch.linalg.svd(factor.where(~failed[..., None, None], identity))
     if failed.any():
-        values, vectors = torch.linalg.eigh(gram)
-        root = vectors * values.clamp(min=0).sqrt()[..., None, :]
-        factor = torch.where(failed[..., None, None] > 0, root, factor)
-    vectors, singular, _ = torch.linalg.svd(factor)
+        values, axes = torch.linalg.eigh(gram)  # ascending
+        roots = values.clamp(min=0).sqrt().flip(-1)
+        vectors = vectors.where(~failed[..., None, None], axes.flip(-1))
+        singular = singular.where(~failed[..., None], roots)
     return vectors, singular
 
 

@@ -58,6 +58,21 @@ def test_gradient_is_that_of_finite_differences():
     assert torch.autograd.gradcheck(lambda w: excess_rank(w, tracks, 3), weights)
 
 
+def test_singular_matrices_of_real_windows():
+    """Reflected windows repeat frames, and a segment may hold fewer tracks than coordinates."""
+    weights, tracks = problem(1e-2, 6, segments=4)
+    tracks = torch.cat([tracks, tracks[:, :8]], 1)
+    weights[:, 1] = 1e-6
+    weights[:, 2] = 1e-6
+    weights[:, 2, :7] = 1
+    expected = reference(weights, tracks, 5)
+    value = excess_rank(weights.requires_grad_(), tracks, 5)
+    largest = reference(weights, tracks, 0)
+    assert ((value - expected).abs() / largest).max() < 1e-6
+    (gradient,) = torch.autograd.grad(value.sum(), weights)
+    assert torch.isfinite(gradient).all()
+
+
 def test_gradient_is_finite_where_singular_values_vanish():
     weights, tracks = problem(0.0, 2)
     weights = torch.zeros_like(weights).requires_grad_()
