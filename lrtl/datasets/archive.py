@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 LARGEST_MEMBER = 2**30  # bytes unpacked
+LARGEST_TOTAL = 2**36  # bytes of all members unpacked
 LARGEST_RATIO = 1000  # of unpacked to packed bytes; zlib cannot pack images a thousandfold
 
 
@@ -15,6 +16,7 @@ class Archive:
     Raises:
         ValueError: the file is no zip archive or is cut short, or a member is a link, has an
             absolute path or `..` in its name, or would unpack to an absurd size.
+        OSError: there is no such file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,6 +30,9 @@ class Archive:
         self.members = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
         for info in self.members.values():
             self._check(info)
+        total = sum(info.file_size for info in self.members.values())
+        if total > LARGEST_TOTAL:
+            raise ValueError(f"{path} is refused: its members would unpack to {total} bytes")
 
     def names(self, folder: str, suffixes: tuple[str, ...]) -> list[str]:
         """Members directly in `folder` with one of the suffixes, sorted."""
@@ -42,15 +47,21 @@ class Archive:
         """Read one member."""
         if name not in self.members:
             raise ValueError(f"{self.path} has no {name}; is it the official archive?")
+        size = self.members[name].file_size
         try:
-            return self._zip.read(self.members[name])
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            with self._zip.open(self.members[name]) as member:
+                data = member.read(size)  # no more than stated, whatever it would unpack to
+            if len(data) != size:
+                raise EOFError(f"{len(data)} of {size} bytes")
+            return data
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
             remedy = "delete the archive and fetch it again"
             raise ValueError(f"{self.path}: {name} is damaged ({error}); {remedy}") from error
 
     def _check(self, info: zipfile.ZipInfo) -> None:
         path, mode = PurePosixPath(info.filename.replace("\\", "/")), info.external_attr >> 16
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        safe = path.parts and ".." not in path.parts and ":" not in path.parts[0]
+        if path.is_absolute() or not safe:
             raise ValueError(f"{self.path} is refused: unsafe member name {info.filename!r}")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             raise ValueError(f"{self.path} is refused: {info.filename!r} is not a plain file")

@@ -5,11 +5,11 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from lrtl.datasets.archive import Archive
 from lrtl.datasets.fetch import recorded
-from lrtl.datasets.layout import write_sequence
+from lrtl.datasets.layout import UNREADABLE, write_sequence
 
 NAME = "davis"
 ARCHIVE = "DAVIS-data.zip"
@@ -51,7 +51,7 @@ def _foreground(source: Archive, name: str) -> np.ndarray:
     """Ground truth (H, W) of {0, 1}: some of the official masks are grey, some RGB, some RGBA."""
     try:
         with Image.open(io.BytesIO(source.read(name))) as image:
-            pixels = np.array(image.convert("L"))
-    except (OSError, UnidentifiedImageError) as error:
+            pixels = np.array(image.convert("RGB"))
+    except UNREADABLE as error:
         raise ValueError(f"{source.path}: {name} is not a readable image ({error})") from error
-    return (pixels > 0).astype(np.uint8)
+    return pixels.any(-1).astype(np.uint8)

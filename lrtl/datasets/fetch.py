@@ -4,26 +4,16 @@ import hashlib
 import json
 import os
 import shutil
-import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from tqdm import tqdm
 
 from lrtl.datasets.archive import Archive
+from lrtl.datasets.download import discard, download, tag_of
 from lrtl.files import whole_file
-
-BLOCK = 2**20
-TIMEOUT = 60  # s without a byte
-ATTEMPTS = 4
-REDIRECTS = 5
-DROPPED = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-)
 
 
 class Published(NamedTuple):
@@ -56,7 +46,8 @@ def fetch(name: str, out: Path, mirror: str | None = None) -> None:
     Args:
         name: a key of `ARCHIVES` or `WEIGHTS`, the file's published name.
         out: its final name; an interrupted download is kept beside it as `{out}.part`.
-        mirror: folder or http(s) URL that holds published files under their names; searched first.
+        mirror: folder or http(s) URL that holds published files, or the archives they come in,
+            under their names; searched first.
 
     Raises:
         ValueError: unknown name, or content of another sha256 than the published one.
@@ -67,14 +58,14 @@ def fetch(name: str, out: Path, mirror: str | None = None) -> None:
         raise ValueError(f"unknown file {name!r}; known: {', '.join(ARCHIVES | WEIGHTS)}")
     part = Path(f"{out}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
-    source = _from_mirror(name, mirror, part) if mirror else None
+    source = _from_mirror(name, published, mirror, part) if mirror else None
     if source is None:
         source = _from_official(name, published, part, mirror)
     _accept(name, published, part, source, out)
 
 
 def recorded(path: Path) -> dict:
-    """What `fetch` recorded of a file: name, source, size, sha256; empty if it was put by hand."""
+    """What `fetch` recorded of a file: name, source, size, sha256, day; empty without a record."""
     record = Path(f"{path}.json")
     return json.loads(record.read_text()) if record.exists() else {}
 
@@ -85,25 +76,43 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _from_mirror(name: str, mirror: str, part: Path) -> str | None:
-    """Copy or download from the mirror to `part`; None if the mirror lacks the file."""
+def _from_mirror(name: str, published: Published, mirror: str, part: Path) -> str | None:
+    """Take the file, or the archive it is published in, from the mirror; None if it has neither."""
+    source = _copy(name, mirror, part)
+    if source is None and published.member is not None:
+        whole = _whole(published, part)
+        source = _copy(Path(published.url).name, mirror, whole)
+        if source is not None:
+            _extract(published.member, whole, part)
+    return source
+
+
+def _copy(name: str, mirror: str, part: Path) -> str | None:
+    """Copy or download `name` from the mirror to `part`; None if the mirror lacks it."""
     if urlsplit(mirror).scheme in ("http", "https"):
         url = urljoin(mirror.rstrip("/") + "/", name)
-        return url if _download(url, part, missing_is_none=True) else None
+        try:
+            return url if download(url, part, missing_is_none=True) else None
+        except requests.RequestException as error:
+            raise OSError(
+                f"cannot read {name} from the mirror {mirror} ({error}); correct --config mirror=, "
+                "or leave it empty to load from the official address"
+            ) from error
     folder = Path(mirror)
     if not folder.is_dir():
         raise ValueError(f"mirror {mirror!r} is neither a folder nor an http(s) URL")
-    if not (folder / name).exists():
+    if not (folder / name).is_file():
         return None
+    tag_of(part).unlink(missing_ok=True)
     shutil.copyfile(folder / name, part)
     return str(folder / name)
 
 
 def _from_official(name: str, published: Published, part: Path, mirror: str | None) -> str:
     """Download from the official address to `part`, taking a member out of its archive."""
-    whole = part if published.member is None else part.with_name(Path(published.url).name + ".part")
+    whole = part if published.member is None else _whole(published, part)
     try:
-        _download(published.url, whole)
+        download(published.url, whole)
     except requests.RequestException as error:
         hint = f"{mirror} has no {name}" if mirror else "no mirror is set"
         raise OSError(
@@ -111,78 +120,31 @@ def _from_official(name: str, published: Published, part: Path, mirror: str | No
             "folder and pass --config mirror=FOLDER"
         ) from error
     if published.member is not None:
-        part.write_bytes(Archive(whole).read(published.member))
-        whole.unlink()
+        _extract(published.member, whole, part)
     return published.url
 
 
-def _download(url: str, part: Path, missing_is_none: bool = False) -> bool:
-    """Download to `part`, going on where an earlier attempt stopped; False if there is none.
-
-    A part goes on only if the server confirms, by ETag or date, that the file is still the same.
-    """
-    for attempt in range(ATTEMPTS):
-        try:
-            return _download_once(url, part, missing_is_none)
-        except DROPPED as error:
-            if attempt == ATTEMPTS - 1:
-                raise
-            print(f"{url}: {error}; trying again")
-            time.sleep(2**attempt)
-    raise AssertionError("unreachable")
+def _whole(published: Published, part: Path) -> Path:
+    """Where the archive around a file is kept: one per file, as jobs may run side by side."""
+    return part.with_name(f"{part.stem}.{Path(published.url).name}.part")
 
 
-def _download_once(url: str, part: Path, missing_is_none: bool) -> bool:
-    tag = part.with_name(part.name + ".etag")
-    start = part.stat().st_size if part.exists() and tag.exists() else 0
-    headers = {"Accept-Encoding": "identity"}
-    if start:
-        headers |= {"Range": f"bytes={start}-", "If-Range": tag.read_text()}
-    with _get(url, headers) as response:
-        if missing_is_none and response.status_code in (404, 410):
-            return False
-        response.raise_for_status()
-        if response.status_code != 206:
-            start = 0
-        left = response.headers.get("Content-Length")
-        total = start + int(left) if left else None
-        version = response.headers.get("ETag") or response.headers.get("Last-Modified")
-        if version and not version.startswith("W/"):
-            tag.write_text(version)
-        with (
-            open(part, "ab" if start else "wb") as file,
-            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem) as bar,
-        ):
-            for block in response.iter_content(BLOCK):
-                file.write(block)
-                bar.update(len(block))
-    size = part.stat().st_size
-    if total is not None and size != total:
-        raise requests.ConnectionError(f"{url} ended after {size} of {total} bytes")
-    tag.unlink(missing_ok=True)
-    return True
-
-
-def _get(url: str, headers: dict) -> requests.Response:
-    """Request an http(s) URL, following redirects to http(s) alone."""
-    for _ in range(REDIRECTS):
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise ValueError(f"refused to follow a redirect to {url}; only http and https are read")
-        response = requests.get(
-            url, headers=headers, stream=True, timeout=TIMEOUT, allow_redirects=False
-        )
-        if not response.is_redirect:
-            return response
-        url = urljoin(url, response.headers["Location"])
-        response.close()
-    raise requests.TooManyRedirects(f"more than {REDIRECTS} redirects, the last to {url}")
+def _extract(member: str, whole: Path, part: Path) -> None:
+    """Take `member` out of the archive `whole`, which stays only if there is no room for it."""
+    tag_of(part).unlink(missing_ok=True)
+    try:
+        part.write_bytes(Archive(whole).read(member))
+    except ValueError:
+        discard(whole)
+        raise
+    discard(whole)
 
 
 def _accept(name: str, published: Published, part: Path, source: str, out: Path) -> None:
     """Check a whole download, record it and give it its final name."""
     digest = sha256_of(part)
     if published.sha256 not in (None, digest):
-        part.unlink()
+        discard(part)
         raise ValueError(
             f"{name} from {source} has sha256 {digest}, published is {published.sha256}; it was "
             "removed: fetch it from another source"
@@ -193,7 +155,9 @@ def _accept(name: str, published: Published, part: Path, source: str, out: Path)
         "size": part.stat().st_size,
         "sha256": digest,
         "checked": published.sha256 is not None,
+        "fetched": datetime.now(UTC).date().isoformat(),
     }
     with whole_file(Path(f"{out}.json")) as path:
         path.write_text(json.dumps(record, indent=1) + "\n")
     os.replace(part, out)
+    discard(part)

@@ -1,5 +1,6 @@
 """The common layout of a sequence: frames, indexed masks of annotated frames, `sequence.json`."""
 
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ def _palette() -> list[int]:
 
 
 PALETTE = _palette()
+UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -42,21 +44,24 @@ class Sequence:
         """Open a folder written by `prepare`.
 
         Raises:
-            ValueError: it is not a whole sequence.
+            ValueError: it is not a whole sequence of two frames or more.
         """
+        folder = Path(folder)
         try:
             about = json.loads((folder / "sequence.json").read_text())
-            return cls(
-                Path(folder),
+            sequence = cls(
+                folder,
                 about["sequence"],
                 tuple(about["frames"]),
                 tuple(about["annotated"]),
                 about["height"],
                 about["width"],
             )
-        except (OSError, ValueError, KeyError) as error:
+            sequence._check()
+        except (OSError, ValueError, KeyError, TypeError) as error:
             remedy = "delete it and run `prepare` again"
             raise ValueError(f"{folder} is not a prepared sequence ({error}); {remedy}") from error
+        return sequence
 
     def frame(self, index: int) -> np.ndarray:
         """Frame `index` as RGB (H, W, 3) uint8."""
@@ -68,6 +73,21 @@ class Sequence:
             return None
         return read_mask(self.folder / "masks" / f"{self.frames[index]}.png", self._size)
 
+    def _check(self) -> None:
+        """Raise ValueError if a frame or a mask is missing."""
+        if len(self.frames) < 2:
+            raise ValueError(f"it has {len(self.frames)} frame, motion needs two or more")
+        alone = sorted(set(self.annotated) - set(self.frames))
+        if alone:
+            raise ValueError(f"mask {alone[0]} has no frame of that name")
+        files = [f"frames/{stem}.jpg" for stem in self.frames]
+        files += [f"masks/{stem}.png" for stem in self.annotated]
+        missing = [name for name in files if not (self.folder / name).is_file()]
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {len(files)} files are missing, first {missing[0]}"
+            )
+
     @property
     def _size(self) -> tuple[int, int]:
         return self.height, self.width
@@ -75,12 +95,12 @@ class Sequence:
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read an image as RGB (H, W, 3) uint8, checked against `size` = (H, W)."""
-    return _read(path, "RGB", size)
+    return _pixels(path, "RGB", size, str(path), "prepare it again")
 
 
 def read_mask(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read an indexed or grey PNG as ids (H, W) uint8, checked against `size` = (H, W)."""
-    return _read(path, None, size)
+    return _pixels(path, None, size, str(path), "write it again")
 
 
 def write_mask(path: Path, ids: np.ndarray) -> None:
@@ -109,27 +129,13 @@ def write_sequence(
         source: where it comes from, recorded in `sequence.json`.
 
     Raises:
-        ValueError: fewer than two frames, a mask without its frame, or sizes that differ.
+        ValueError: fewer than two frames, an unreadable frame, a mask without its frame, or sizes
+            that differ.
     """
     with whole_folder(out) as folder:
-        stems, size = [], None
-        (folder / "frames").mkdir()
-        (folder / "masks").mkdir()
-        for stem, data in frames:
-            path = folder / "frames" / f"{stem}.jpg"
-            path.write_bytes(data)
-            size = read_image(path, size).shape[:2]
-            stems.append(stem)
-        if len(stems) < 2:
-            raise ValueError(f"{dataset}/{name} has {len(stems)} frame; motion needs two or more")
-        annotated = []
-        for stem, ids in masks:
-            if stem not in stems:
-                raise ValueError(f"{dataset}/{name}: mask {stem} has no frame of that name")
-            if ids.shape != size:
-                raise ValueError(f"{dataset}/{name}: mask {stem} is {ids.shape}, its frame {size}")
-            write_mask(folder / "masks" / f"{stem}.png", ids)
-            annotated.append(stem)
+        label = f"{dataset}/{name}"
+        stems, size = _write_frames(folder / "frames", label, frames)
+        annotated = _write_masks(folder / "masks", label, masks, stems, size)
         about = {
             "dataset": dataset,
             "sequence": name,
@@ -143,14 +149,47 @@ def write_sequence(
         (folder / "sequence.json").write_text(json.dumps(about, indent=1) + "\n")
 
 
-def _read(path: Path, mode: str | None, size: tuple[int, int] | None) -> np.ndarray:
+def _write_frames(folder: Path, label: str, frames) -> tuple[list[str], tuple[int, int]]:
+    """Write the frames as they are, checked; their names and their size (H, W)."""
+    folder.mkdir()
+    stems, size = [], None
+    for stem, data in frames:
+        what, remedy = f"{label}: frame {stem}", "get its source again"
+        size = _pixels(io.BytesIO(data), "RGB", size, what, remedy).shape[:2]
+        (folder / f"{stem}.jpg").write_bytes(data)
+        stems.append(stem)
+    if len(stems) < 2:
+        raise ValueError(f"{label} has {len(stems)} frame; motion needs two or more")
+    return stems, size
+
+
+def _write_masks(folder: Path, label: str, masks, stems: list[str], size) -> list[str]:
+    """Write the masks, checked against the frames; their names."""
+    folder.mkdir()
+    annotated = []
+    for stem, ids in masks:
+        if stem not in stems:
+            raise ValueError(f"{label}: mask {stem} has no frame of that name")
+        if ids.shape != size:
+            raise ValueError(f"{label}: mask {stem} is {ids.shape}, its frame {size}")
+        write_mask(folder / f"{stem}.png", ids)
+        annotated.append(stem)
+    return annotated
+
+
+def _pixels(file, mode: str | None, size, what: str, remedy: str) -> np.ndarray:
+    """Decode an image file to `mode`, or to ids where it is None; errors speak of `what`."""
     try:
-        with Image.open(path) as image:
-            pixels = np.array(image.convert(mode) if mode else image)
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise ValueError(
-            f"{path} cannot be read as an image ({error}); prepare it again"
-        ) from error
+        with Image.open(file) as image:
+            if mode is None and image.mode not in ("P", "L", "1"):
+                raise ValueError(
+                    f"{what} has {len(image.getbands())} channels, expected an indexed or grey PNG "
+                    f"of 8 bits, not mode {image.mode}"
+                )
+            pixels = np.array(image.convert(mode) if mode else image, np.uint8)
+    except UNREADABLE as error:
+        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
+        raise ValueError(f"{what} cannot be read as an image ({reason}); {remedy}") from error
     if size is not None and pixels.shape[:2] != tuple(size):
-        raise ValueError(f"{path} is {pixels.shape[:2]} px (H, W), expected {tuple(size)}")
+        raise ValueError(f"{what} is {pixels.shape[:2]} px (H, W), expected {tuple(size)}")
     return pixels

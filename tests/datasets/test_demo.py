@@ -10,6 +10,7 @@ from lrtl.datasets.layout import Sequence
 from lrtl.datasets.render import SIZE
 
 POINTS = np.stack(np.meshgrid(np.arange(8, 312, 12.0), np.arange(6, 176, 10.0))).reshape(2, -1)
+GRID = np.mgrid[: SIZE[0], : SIZE[1]][::-1].reshape(2, -1).astype(float)  # (x, y) of all pixels
 
 
 def sample(image, points):
@@ -43,6 +44,36 @@ def test_visible_tracks_keep_object_and_colour(name):
         assert np.median(np.abs(there - here[seen])) < 6
         x, y = np.rint(positions[t][:, seen]).astype(int)
         assert (scene.mask(t)[y, x] == ids[seen]).mean() > 0.97
+
+
+@pytest.mark.parametrize("name", demo.SCORED)
+@pytest.mark.parametrize(("t", "gap"), [(3, 1), (20, -2)])
+def test_frames_warped_by_the_flow_are_the_same(name, t, gap):
+    scene = demo.scene(name)
+    positions, visible = scene.tracks(t, GRID)
+    moved = scene.flow(t, gap).reshape(2, -1) + GRID
+    np.testing.assert_allclose(moved, positions[t + gap], atol=1e-4)
+    # Away from edges, where colours of two objects mix, and from the frame's border.
+    near = [positions[t + gap] + np.array([[x], [y]]) for x in (-3, 0, 3) for y in (-3, 0, 3)]
+    ids = scene.ids(t, GRID)
+    flat = np.all([scene.ids(t + gap, points) == ids for points in near], 0)
+    flat &= visible[t + gap] & (moved > 1).all(0)
+    flat &= (moved < np.array([[SIZE[1] - 2], [SIZE[0] - 2]])).all(0)
+    assert flat.mean() > 0.8
+    difference = sample(scene.frame(t + gap), moved[:, flat]) - sample(
+        scene.frame(t), GRID[:, flat]
+    )
+    assert np.abs(difference).mean() < 2
+
+
+@pytest.mark.parametrize("name", demo.SCORED)
+def test_masks_move_as_their_points(name):
+    scene = demo.scene(name)
+    positions, visible = scene.tracks(12, GRID)
+    for t in (13, 25):
+        seen = visible[t]
+        there = scene.ids(t, positions[t][:, seen])
+        np.testing.assert_array_equal(there, scene.mask(12).ravel()[seen])
 
 
 def test_what_happens_in_the_sequences():

@@ -1,87 +1,44 @@
-"""Downloads from a local server that cuts, stalls, lies and redirects; mirrors; full disks."""
+"""Published files from mirrors, archives and the official address; a full disk."""
 
-import contextlib
-import hashlib
+import io
 import os
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import zipfile
 
 import pytest
 
-from lrtl.datasets import fetch as module
-from lrtl.datasets.fetch import Published, fetch, recorded
-
-CONTENT = os.urandom(3 * 2**20)
-SHA256 = hashlib.sha256(CONTENT).hexdigest()
+from lrtl.datasets.fetch import fetch, recorded
+from tests.datasets.server import CONTENT, SHA256, publish
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Serves CONTENT; the first requests of `/cut.bin` end early."""
-
-    def do_GET(self):
-        server = self.server
-        server.requests.append((self.path, self.headers.get("Range")))
-        if self.path == "/evil.bin":
-            self.send_response(302)
-            self.send_header("Location", "file:///etc/passwd")
-            self.end_headers()
-            return
-        if self.path == "/missing.bin":
-            self.send_error(404)
-            return
-        start = 0
-        if self.headers.get("Range") and self.headers.get("If-Range") == server.etag:
-            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
-        self.send_response(206 if start else 200)
-        self.send_header("ETag", server.etag)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
-        self.end_headers()
-        stop = len(CONTENT)
-        if self.path == "/cut.bin" and server.cuts:
-            server.cuts -= 1
-            stop = start + 2**20
-        with contextlib.suppress(ConnectionError):
-            self.wfile.write(CONTENT[start:stop])
-        self.close_connection = True
-
-    def log_message(self, *arguments):
-        pass
+def zipped(member):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(member, CONTENT)
+    return buffer.getvalue()
 
 
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.requests, server.cuts, server.etag = [], 0, '"one"'
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
+@pytest.mark.parametrize("kind", ["folder", "official"])
+def test_a_member_is_taken_out_of_its_archive(server, monkeypatch, tmp_path, kind):
+    server.files["/models.zip"] = zipped("models/data.bin")
+    official = f"{server.url}/models.zip" if kind == "official" else "http://127.0.0.1:9/models.zip"
+    publish(monkeypatch, official, SHA256, "models/data.bin")
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    (mirror / "models.zip").write_bytes(server.files["/models.zip"])
+    out = tmp_path / "out" / "data.bin"
+    fetch("data.bin", out, str(mirror) if kind == "folder" else None)
+    assert out.read_bytes() == CONTENT
+    assert recorded(out)["source"].endswith("models.zip")
+    assert sorted(os.listdir(out.parent)) == ["data.bin", "data.bin.json"]
 
 
-def publish(monkeypatch, url, sha256=None):
-    monkeypatch.setitem(module.ARCHIVES, "data.bin", Published(url, sha256))
-
-
-def test_cut_connections_are_resumed(server, monkeypatch, tmp_path):
-    server.cuts = 2
-    publish(monkeypatch, f"{server.url}/cut.bin", SHA256)
-    fetch("data.bin", tmp_path / "data.bin")
-    assert (tmp_path / "data.bin").read_bytes() == CONTENT
-    ranges = [requested for _, requested in server.requests]
-    assert ranges == [None, f"bytes={2**20}-", f"bytes={2**21}-"]
-    record = recorded(tmp_path / "data.bin")
-    assert (record["sha256"], record["size"]) == (SHA256, len(CONTENT))
-    assert sorted(os.listdir(tmp_path)) == ["data.bin", "data.bin.json"]
-
-
-def test_a_file_that_changed_meanwhile_is_loaded_anew(server, monkeypatch, tmp_path):
-    publish(monkeypatch, f"{server.url}/data.bin", SHA256)
-    (tmp_path / "data.bin.part").write_bytes(b"old" * 1000)
-    (tmp_path / "data.bin.part.etag").write_text('"zero"')
-    fetch("data.bin", tmp_path / "data.bin")
-    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+def test_a_damaged_archive_around_a_member_is_not_kept(server, monkeypatch, tmp_path):
+    server.files["/models.zip"] = zipped("models/data.bin")[:-50]
+    publish(monkeypatch, f"{server.url}/models.zip", None, "models/data.bin")
+    with pytest.raises(ValueError, match="not a whole zip archive"):
+        fetch("data.bin", tmp_path / "data.bin")
+    assert os.listdir(tmp_path) == []
 
 
 def test_wrong_content_never_gets_the_final_name(server, monkeypatch, tmp_path):
@@ -89,12 +46,6 @@ def test_wrong_content_never_gets_the_final_name(server, monkeypatch, tmp_path):
     with pytest.raises(ValueError, match=r"data\.bin from .* sha256 .* published is 0000"):
         fetch("data.bin", tmp_path / "data.bin")
     assert os.listdir(tmp_path) == []
-
-
-def test_redirects_to_files_are_refused(server, monkeypatch, tmp_path):
-    publish(monkeypatch, f"{server.url}/evil.bin")
-    with pytest.raises(ValueError, match="redirect to file:///etc/passwd"):
-        fetch("data.bin", tmp_path / "data.bin")
 
 
 def test_without_network_the_error_names_file_and_remedy(server, monkeypatch, tmp_path):
@@ -119,6 +70,8 @@ def test_mirrors_come_first_folder_or_url(server, monkeypatch, tmp_path):
         out.unlink()
     with pytest.raises(ValueError, match="neither a folder nor"):
         fetch("data.bin", out, str(tmp_path / "nowhere"))
+    with pytest.raises(OSError, match=r"cannot read data\.bin from the mirror http.*correct"):
+        fetch("data.bin", out, "http://127.0.0.1:9/")
 
 
 def test_a_mirror_without_the_file_is_passed_over(server, monkeypatch, tmp_path):
