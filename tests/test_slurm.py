@@ -85,6 +85,7 @@ def test_demo_through_slurm(checkout, slurm):  # noqa: F811
     """Rules that ask for a GPU get one; the table arrives."""
     command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--latency-wait", "10"]
     command += ["--seconds-between-status-checks", "2"]
+    command += ["--set-threads", "flow=2", "train=2"]  # the node has two cores
     command += ["--slurm-init-seconds-before-status-checks", "3", "--config", "sequences=comet"]
     command += ["--", "results/demo_table.csv"]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
