@@ -1,8 +1,9 @@
 """Merging K components to foreground and background, once per video and without ground truth.
 
-The grouping is the one with the smallest normalised cut (Shi and Malik 2000) of an affinity between
-components, a named choice, plus the foreground's share of the frame's border: what moves on its own
-seldom touches the border for the length of a video.
+Background components should be alike and unlike the foreground's, by an affinity that is a named
+choice; foreground components need not be alike, so that several objects can move on their own (a
+normalised cut would keep one of them). What moves on its own seldom touches the frame's border for
+the length of a video: a foreground pays for its share of it.
 """
 
 from collections.abc import Callable
@@ -36,8 +37,8 @@ def merge_components(masks: Tensor, flow: Tensor, affinity: str) -> np.ndarray:
     share = masks[:, :, border].mean((0, 2)).numpy()  # (K,), sums to one
     codes = np.arange(1, 2**count - 1)
     groupings = (codes[:, None] >> np.arange(count)) % 2 == 1  # (groupings, K)
-    cuts = normalised_cuts(AFFINITIES[affinity](masks, flow).numpy(), groupings)
-    return groupings[np.argmin(cuts + groupings @ share)]
+    costs = grouping_costs(AFFINITIES[affinity](masks, flow).numpy(), groupings)
+    return groupings[np.argmin(costs + groupings @ share)]
 
 
 def motion_affinity(masks: Tensor, flow: Tensor) -> Tensor:
@@ -69,16 +70,20 @@ def motion_affinity(masks: Tensor, flow: Tensor) -> Tensor:
 AFFINITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"motion": motion_affinity}
 
 
-def normalised_cuts(affinity: np.ndarray, groupings: np.ndarray) -> np.ndarray:
-    """Normalised cut, 0 to 2, of each of several bipartitions of a graph.
+def grouping_costs(affinity: np.ndarray, groupings: np.ndarray) -> np.ndarray:
+    """Cost of foregrounds: correlation clustering (Bansal et al. 2004) of the background alone.
+
+    A pair of components costs A - 1/2 if it is parted by the grouping, 1/2 - A if both are
+    background, and nothing if both are foreground.
 
     Args:
-        affinity: (K, K), symmetric and positive, with an affinity of nodes to themselves.
-        groupings: (n, K) bool, one side of each bipartition.
+        affinity: (K, K), symmetric, 0 to 1.
+        groupings: (n, K) bool, the foreground components.
     """
-    cut = np.einsum("ni,ij,nj->n", groupings, affinity, ~groupings)
-    degree = affinity.sum(1)
-    return cut / (groupings @ degree) + cut / (~groupings @ degree)
+    attraction = affinity - 0.5
+    np.fill_diagonal(attraction, 0)
+    parted = np.einsum("ni,ij,nj->n", groupings, attraction, ~groupings)
+    return parted - np.einsum("ni,ij,nj->n", ~groupings, attraction, ~groupings) / 2
 
 
 def _residual(normal: Tensor, moments: Tensor, energy: Tensor) -> Tensor:
