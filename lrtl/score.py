@@ -15,9 +15,10 @@ def score(sequences: list[Path], masks: list[Path], components: list[Path], out:
 
     Columns of `out`: `sequence, frame, object`; `J` of the mask as predicted, `J_gt_choice` the
     better of the mask and its complement (the papers' matching), `J_oracle` the best union of
-    components, all per frame, 0 to 1; `davis` and `released`, whether the frame counts under
-    DAVIS's protocol (first and last left out) and under the released code's (frames numbered 0 and
-    1 and the last left out).
+    components or either of these two, since a merged mask, the sum of soft components, is not
+    always such a union; all per frame, 0 to 1; `davis` and `released`, whether the frame counts
+    under DAVIS's protocol (first and last left out) and under the released code's (frames numbered
+    0 and 1 and the last left out).
 
     Raises:
         ValueError: a prediction is missing, of another size, not indexed or not binary, the file is
@@ -53,7 +54,7 @@ def score_sequence(folder: Path, masks: Path, components: Path) -> list[dict]:
                 "object": 1,
                 "J": round(value, 6),
                 "J_gt_choice": round(max(value, complement), 6),
-                "J_oracle": round(oracle_jaccard(labels, truth), 6),
+                "J_oracle": round(max(value, complement, oracle_jaccard(labels, truth)), 6),
                 "davis": 0 < index < last,
                 "released": number > 1 and index < last,
             }
