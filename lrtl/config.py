@@ -8,7 +8,8 @@ import argparse
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, get_args, get_origin
 
-PRECISIONS = ("float32", "bfloat16")
+TRAIN_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients scaled
+PRECISIONS = (*TRAIN_PRECISIONS, "float16")
 
 
 def _require(condition: bool, name: str, value: Any, expected: str) -> None:
@@ -24,6 +25,7 @@ class FlowConfig:
     size: tuple[int, int]
     gaps: tuple[int, ...]
     updates: int
+    precision: str
     weights: str | None = None
 
     def __post_init__(self) -> None:
@@ -33,6 +35,7 @@ class FlowConfig:
         _require(min(self.size) >= 16, "size", self.size, "height and width of at least 16 px")
         _require(0 not in self.gaps and bool(self.gaps), "gaps", self.gaps, "frame gaps, not 0")
         _require(self.updates >= 1, "updates", self.updates, "at least 1")
+        _require(self.precision in PRECISIONS, "precision", self.precision, _one_of(PRECISIONS))
         if self.estimator != "dis":
             _require(self.weights is not None, "weights", None, f"a file for {self.estimator}")
 
@@ -124,7 +127,8 @@ class TrainConfig:
         for name in ("steps", "quads", "quad_offset", "ema_every", "checkpoint_every"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
-        _require(self.precision in PRECISIONS, "precision", self.precision, _one_of(PRECISIONS))
+        known = TRAIN_PRECISIONS
+        _require(self.precision in known, "precision", self.precision, _one_of(known))
         _require(0 <= self.flip <= 1, "flip", self.flip, "a probability")
         _require(self.decay_steps >= self.steps, "decay_steps", self.decay_steps, "at least steps")
 

@@ -50,7 +50,7 @@ PRODUCTS = ("weights.safetensors", "metrics.csv", "config.yaml")
 @pytest.fixture(scope="module")
 def motions(comet, tmp_path_factory):
     folder = tmp_path_factory.mktemp("motion")
-    estimate_flow(comet, FlowConfig("dis", (90, 160), (-1, 1), 1), folder / "flow.zarr")
+    estimate_flow(comet, FlowConfig("dis", (90, 160), (-1, 1), 1, "float32"), folder / "flow.zarr")
     flow = FlowStore.open(folder / "flow.zarr")
     config = TracksConfig("chained_flow", radius=6, stride=8, boundary="paper")
     track_sequence(flow, config, folder / "tracks.zarr")

@@ -1,5 +1,6 @@
 """Flow estimators and the flow of a sequence at several frame gaps."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import lrtl
 from lrtl.config import FlowConfig
 from lrtl.datasets.fetch import sha256_of
 from lrtl.datasets.layout import Sequence
-from lrtl.motion.raft import Encoding, load_raft
+from lrtl.motion.raft import HELD_BYTES, Encoding, load_raft, pyramid_bytes
 from lrtl.motion.store import FlowStore
+
+BATCH = 8  # pairs at once, at most: more are no faster
 
 
 class RaftFlow:
@@ -22,21 +25,36 @@ class RaftFlow:
     def __init__(self, config: FlowConfig, device: torch.device) -> None:
         self.model = load_raft(config.estimator == "raft_small", Path(config.weights)).to(device)
         self.updates, self.size, self.device = config.updates, config.size, device
+        self.precision = getattr(torch, config.precision)
+        free = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else HELD_BYTES
+        pixels = math.ceil(self.size[0] / 8) * math.ceil(self.size[1] / 8)
+        self.budget, pair = free, pixels * pyramid_bytes(pixels)
+        self.batch = min(max(free // (4 * pair), 1), BATCH)  # leaves room for activations
 
     @torch.inference_mode()
     def encode(self, frame: np.ndarray) -> Encoding:
         """Encode an RGB frame (H, W, 3) uint8."""
         image = torch.from_numpy(frame).permute(2, 0, 1)[None]  # (1, 3, H, W)
-        return self.model.encode(image.to(self.device))
+        with self._autocast():
+            return self.model.encode(image.to(self.device))
 
     @torch.inference_mode()
-    def flow(self, first: Encoding, second: Encoding) -> np.ndarray:
-        """Return the flow (2, H, W) float32 in pixels from the first frame to the second."""
-        return self.model.flow(first, second, self.size, self.updates)[0].cpu().numpy()
+    def flow(self, first: list[Encoding], second: list[Encoding]) -> np.ndarray:
+        """Return the flows (B, 2, H, W) float32 in pixels from B frames to B others."""
+        frames = [Encoding(*map(torch.cat, zip(*many, strict=True))) for many in (first, second)]
+        with self._autocast():
+            flow = self.model.flow(*frames, self.size, self.updates, self.budget)
+        return flow.float().cpu().numpy()
+
+    def _autocast(self) -> torch.autocast:
+        reduced = self.precision != torch.float32
+        return torch.autocast(self.device.type, self.precision if reduced else None, reduced)
 
 
 class DisFlow:
     """OpenCV's dense inverse search (Kroeger et al. 2016), for machines without RAFT's weights."""
+
+    batch = 1
 
     def __init__(self, config: FlowConfig, device: torch.device) -> None:
         self.estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -48,9 +66,10 @@ class DisFlow:
         """Convert an RGB frame (H, W, 3) uint8 to grey."""
         return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
 
-    def flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Return the flow (2, H, W) float32 in pixels from the first frame to the second."""
-        return self.estimator.calc(first, second, None).transpose(2, 0, 1)
+    def flow(self, first: list[np.ndarray], second: list[np.ndarray]) -> np.ndarray:
+        """Return the flows (B, 2, H, W) float32 in pixels from B frames to B others."""
+        pairs = zip(first, second, strict=True)
+        return np.stack([self.estimator.calc(a, b, None).transpose(2, 0, 1) for a, b in pairs])
 
 
 ESTIMATORS: dict[str, Callable] = {"raft_large": RaftFlow, "raft_small": RaftFlow, "dis": DisFlow}
@@ -83,6 +102,7 @@ def estimate_flow(sequence: Sequence, config: FlowConfig, out: Path) -> None:
         "estimator": config.estimator,
         "weights_sha256": sha256_of(Path(config.weights)) if config.weights else None,
         "updates": config.updates,
+        "precision": config.precision,
         "gaps": gaps,
         "version": lrtl.__version__,
     }
@@ -100,9 +120,15 @@ def estimate_flow(sequence: Sequence, config: FlowConfig, out: Path) -> None:
         for index, gap in enumerate(gaps)
         if 0 <= frame + gap < count and not store.is_done(index, frame)
     ]
-    for frame, index in tqdm(pairs, desc=f"flow {sequence.name}", unit="pair"):
-        flow = estimator.flow(encoding(frame), encoding(frame + gaps[index]))
-        store.write(index, frame, flow)
-        behind = frame - max(map(abs, gaps))
+    bar = tqdm(total=len(pairs), desc=f"flow {sequence.name}", unit="pair")
+    for start in range(0, len(pairs), estimator.batch):
+        batch = pairs[start : start + estimator.batch]
+        first = [encoding(frame) for frame, _ in batch]
+        second = [encoding(frame + gaps[index]) for frame, index in batch]
+        for (frame, index), flow in zip(batch, estimator.flow(first, second), strict=True):
+            store.write(index, frame, flow)
+        behind = batch[-1][0] - max(map(abs, gaps))
         encodings = {key: value for key, value in encodings.items() if key >= behind}
+        bar.update(len(batch))
+    bar.close()
     store.finish()

@@ -19,6 +19,11 @@ NORMS = {
 }
 
 
+LEVELS = 4  # of the correlation pyramid
+HELD_BYTES = 2**32  # of correlations held on a CPU
+BLOCK_BYTES = 2**28  # of correlations made at once
+
+
 class Encoding(NamedTuple):
     """What RAFT needs of one frame, shared by every pair the frame is in."""
 
@@ -124,41 +129,55 @@ class SmallMotionEncoder(nn.Module):
         return torch.cat([F.relu(self.conv(torch.cat([c, f], 1))), flow], 1)
 
 
-def _gru_step(z: nn.Module, r: nn.Module, q: nn.Module, h: Tensor, x: Tensor) -> Tensor:
-    """One convolutional gated recurrent update of the hidden state `h` with input `x`."""
-    hx = torch.cat([h, x], 1)
-    update, reset = torch.sigmoid(z(hx)), torch.sigmoid(r(hx))
-    return (1 - update) * h + update * torch.tanh(q(torch.cat([reset * h, x], 1)))
+class GatedPass(NamedTuple):
+    """The kernels of one pass of the GRU and what the context adds to its gates."""
+
+    update_reset: Tensor  # (2 hidden, hidden + motion, kh, kw)
+    candidate: Tensor  # (hidden, hidden + motion, kh, kw)
+    context: tuple[Tensor, Tensor]  # (B, 2 hidden, h, w) and (B, hidden, h, w)
 
 
-class ConvGRU(nn.Module):
-    """Gated recurrent unit with 3x3 convolutions (raft_small)."""
+class GRU(nn.Module):
+    """Convolutional gated recurrent unit of hidden state, context and motion features.
 
-    def __init__(self, hidden: int, inputs: int) -> None:
+    `passes` maps the suffix of a pass's convolutions in the published state dict to their kernel.
+    Convolutions are linear and the context stays as it is from update to update, so its share of
+    the gates is computed once a pair: a third of the unit's work in raft_large.
+    """
+
+    def __init__(self, hidden: int, context: int, motion: int, passes: dict) -> None:
         super().__init__()
-        self.convz, self.convr, self.convq = (
-            nn.Conv2d(hidden + inputs, hidden, 3, padding=1) for _ in range(3)
-        )
-
-    def forward(self, h: Tensor, x: Tensor) -> Tensor:
-        """Return the next hidden state (B, hidden, h, w)."""
-        return _gru_step(self.convz, self.convr, self.convq, h, x)
-
-
-class SepConvGRU(nn.Module):
-    """Gated recurrent unit with a 1x5 pass and a 5x1 pass (raft_large)."""
-
-    def __init__(self, hidden: int, inputs: int) -> None:
-        super().__init__()
-        for index, size, padding in ((1, (1, 5), (0, 2)), (2, (5, 1), (2, 0))):
+        self.splits, self.passes = [hidden, context, motion], passes
+        for suffix, size in passes.items():
             for gate in "zrq":
-                convolution = nn.Conv2d(hidden + inputs, hidden, size, padding=padding)
-                self.add_module(f"conv{gate}{index}", convolution)
+                padding = (size[0] // 2, size[1] // 2)
+                convolution = nn.Conv2d(sum(self.splits), hidden, size, padding=padding)
+                self.add_module(f"conv{gate}{suffix}", convolution)
 
-    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+    def prepare(self, context: Tensor) -> list[GatedPass]:
+        """The passes' kernels without the context's channels, and its share (B, context, h, w)."""
+        prepared = []
+        for suffix, size in self.passes.items():
+            gates = [self.get_submodule(f"conv{gate}{suffix}") for gate in "zrq"]
+            weight = torch.cat([gate.weight for gate in gates])
+            bias = torch.cat([gate.bias for gate in gates])
+            hidden, of_context, motion = weight.split(self.splits, 1)
+            share = F.conv2d(context, of_context, bias, padding=(size[0] // 2, size[1] // 2))
+            halves = [2 * self.splits[0], self.splits[0]]
+            kernels = torch.cat([hidden, motion], 1).split(halves)
+            prepared.append(GatedPass(*kernels, share.split(halves, 1)))
+        return prepared
+
+    def forward(self, hidden: Tensor, motion: Tensor, prepared: list[GatedPass]) -> Tensor:
         """Return the next hidden state (B, hidden, h, w)."""
-        h = _gru_step(self.convz1, self.convr1, self.convq1, h, x)
-        return _gru_step(self.convz2, self.convr2, self.convq2, h, x)
+        for kernels in prepared:
+            padding = (kernels.candidate.shape[2] // 2, kernels.candidate.shape[3] // 2)
+            gates = F.conv2d(torch.cat([hidden, motion], 1), kernels.update_reset, padding=padding)
+            update, reset = torch.sigmoid(gates + kernels.context[0]).chunk(2, 1)
+            state = torch.cat([reset * hidden, motion], 1)
+            candidate = F.conv2d(state, kernels.candidate, padding=padding) + kernels.context[1]
+            hidden = (1 - update) * hidden + update * torch.tanh(candidate)
+        return hidden
 
 
 class FlowHead(nn.Module):
@@ -181,20 +200,85 @@ class UpdateBlock(nn.Module):
         super().__init__()
         if small:
             self.encoder = SmallMotionEncoder(correlations)
-            self.gru = ConvGRU(hidden, 82 + context)
+            self.gru = GRU(hidden, context, 82, {"": (3, 3)})
             self.flow_head = FlowHead(hidden, 128)
         else:
             self.encoder = LargeMotionEncoder(correlations)
-            self.gru = SepConvGRU(hidden, 128 + context)
+            self.gru = GRU(hidden, context, 128, {"1": (1, 5), "2": (5, 1)})
             self.flow_head = FlowHead(hidden, 256)
             self.mask = nn.Sequential(
                 nn.Conv2d(hidden, 256, 3, padding=1), nn.ReLU(), nn.Conv2d(256, 64 * 9, 1)
             )
 
-    def forward(self, hidden: Tensor, context: Tensor, correlation: Tensor, flow: Tensor):
+    def forward(self, hidden: Tensor, passes: list[GatedPass], correlation: Tensor, flow: Tensor):
         """Return the next hidden state and the flow update (B, 2, h, w)."""
-        hidden = self.gru(hidden, torch.cat([context, self.encoder(flow, correlation)], 1))
+        hidden = self.gru(hidden, self.encoder(flow, correlation), passes)
         return hidden, self.flow_head(hidden)
+
+
+class Correlations:
+    """Correlations of each pixel of one frame with all of another, looked up around a flow.
+
+    Their pyramid takes 16/3 (h w)^2 bytes a pair, 5.6 GB at 1080p. It is made in blocks of source
+    pixels; blocks up to `budget` bytes are held, the others made anew at every look-up.
+    """
+
+    def __init__(self, first: Tensor, second: Tensor, radius: int, budget: int) -> None:
+        batch, channels, height, width = first.shape
+        self.size, self.radius = (height, width), radius
+        sources = first.float().flatten(2).transpose(1, 2) / channels**0.5  # (B, hw, C)
+        self.targets = second.float().flatten(2)  # (B, C, hw)
+        self.block = max(BLOCK_BYTES // (batch * pyramid_bytes(height * width)), 1)
+        self.sources = sources.split(self.block, 1)
+        hold = budget // (self.block * batch * pyramid_bytes(height * width))
+        self.held = [self._pyramid(block) for block in self.sources[:hold]]
+
+    def around(self, flow: Tensor) -> Tensor:
+        """Look up (2 radius + 1)^2 correlations per level around each target, x offset slowest.
+
+        Args:
+            flow: (B, 2, h, w) in pixels of the features.
+
+        Returns:
+            (B, LEVELS (2 radius + 1)^2, h, w)
+        """
+        height, width = self.size
+        ys, xs = torch.arange(height).to(flow), torch.arange(width).to(flow)
+        grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1])  # (2, h, w)
+        targets = (flow + grid).flatten(2).transpose(1, 2).split(self.block, 1)  # of (B, hw, 2)
+        found = []
+        for index, block in enumerate(targets):
+            held = index < len(self.held)
+            pyramid = self.held[index] if held else self._pyramid(self.sources[index])
+            found.append(self._look_up(pyramid, block))
+        return torch.cat(found, 1).transpose(1, 2).unflatten(2, self.size).contiguous()
+
+    def _pyramid(self, sources: Tensor) -> list[Tensor]:
+        """Correlations of sources (B, n, C) with all targets, and their averages over 2x2."""
+        volume = (sources @ self.targets).reshape(-1, 1, *self.size)  # (B n, 1, h, w)
+        pyramid = [volume]
+        for _ in range(LEVELS - 1):
+            pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+        return pyramid
+
+    def _look_up(self, pyramid: list[Tensor], targets: Tensor) -> Tensor:
+        """Sample the pyramid of n sources around their targets (B, n, 2)."""
+        offset = torch.arange(-self.radius, self.radius + 1).to(targets)
+        window = torch.stack(torch.meshgrid(offset, offset, indexing="ij"), -1)  # [i, j] = (x, y)
+        samples = []
+        for level, volume in enumerate(pyramid):
+            size = torch.tensor([volume.shape[-1], volume.shape[-2]], device=volume.device)
+            points = targets.reshape(-1, 1, 1, 2) / 2**level + window  # (B n, 2r+1, 2r+1, 2)
+            # A one-pixel axis has no extent to normalise by; RAFT's clamp is ours too.
+            points = 2 * points / (size - 1).clamp(min=1) - 1
+            sample = F.grid_sample(volume, points, align_corners=True)
+            samples.append(sample.reshape(*targets.shape[:2], -1))
+        return torch.cat(samples, -1)  # (B, n, levels (2r+1)^2)
+
+
+def pyramid_bytes(targets: int) -> int:
+    """Bytes of a source pixel's correlations with all targets and with their 2x2 averages."""
+    return 16 * targets // 3  # float32, 1 + 1/4 + 1/16 + ... = 4/3
 
 
 class Raft(nn.Module):
@@ -204,13 +288,11 @@ class Raft(nn.Module):
     on each side, and the flow is cropped back.
     """
 
-    LEVELS = 4
-
     def __init__(self, small: bool) -> None:
         super().__init__()
         self.radius = 3 if small else 4
         self.hidden, self.context = (96, 64) if small else (128, 128)
-        correlations = self.LEVELS * (2 * self.radius + 1) ** 2
+        correlations = LEVELS * (2 * self.radius + 1) ** 2
         block, widths = (BottleneckBlock, (32, 64, 96)) if small else (ResidualBlock, (64, 96, 128))
         self.fnet = Encoder(block, widths, 128 if small else 256, "instance")
         outputs = self.hidden + self.context
@@ -223,25 +305,32 @@ class Raft(nn.Module):
         images = F.pad(images.float() / 127.5 - 1, (left, right, top, bottom), mode="replicate")
         return Encoding(self.fnet(images), self.cnet(images))
 
-    def flow(self, first: Encoding, second: Encoding, size: tuple[int, int], updates: int):
+    def flow(
+        self,
+        first: Encoding,
+        second: Encoding,
+        size: tuple[int, int],
+        updates: int,
+        budget: int = HELD_BYTES,
+    ) -> Tensor:
         """Estimate the flow from `first` to `second`.
 
         Args:
             first, second: encodings of two frames of one size.
             size: (H, W) of the frames before padding.
             updates: number of recurrent refinements; the papers use 20.
+            budget: bytes of correlations to hold; what does not fit is computed at every update.
 
         Returns:
             (B, 2, H, W) float32, (x, y) displacement in pixels.
         """
-        pyramid = _correlation_pyramid(first.features, second.features, self.LEVELS)
+        correlations = Correlations(first.features, second.features, self.radius, budget)
         hidden, context = first.context.split([self.hidden, self.context], 1)
-        hidden, context = torch.tanh(hidden), F.relu(context)
-        flow = torch.zeros_like(hidden[:, :2])  # (B, 2, h, w)
+        hidden, passes = torch.tanh(hidden), self.update_block.gru.prepare(F.relu(context))
+        flow = hidden.new_zeros(len(hidden), 2, *hidden.shape[2:], dtype=torch.float32)
         for _ in range(updates):
-            correlation = _look_up(pyramid, flow, self.radius)
-            hidden, delta = self.update_block(hidden, context, correlation, flow)
-            flow = flow + delta
+            hidden, delta = self.update_block(hidden, passes, correlations.around(flow), flow)
+            flow = flow + delta.float()
         if hasattr(self.update_block, "mask"):
             full = _upsample_convex(flow, 0.25 * self.update_block.mask(hidden))
         else:
@@ -284,38 +373,6 @@ def _padding(height: int, width: int) -> tuple[int, int, int, int]:
         vertical // 2,
         vertical - vertical // 2,
     )
-
-
-def _correlation_pyramid(first: Tensor, second: Tensor, levels: int) -> list[Tensor]:
-    """All-pairs correlation (B h w, 1, h, w) and its averages over 2x2 targets."""
-    batch, channels, height, width = first.shape
-    volume = first.flatten(2).transpose(1, 2) @ second.flatten(2) / channels**0.5  # (B, hw, hw)
-    pyramid = [volume.reshape(batch * height * width, 1, height, width)]
-    for _ in range(levels - 1):
-        pyramid.append(F.avg_pool2d(pyramid[-1], 2))
-    return pyramid
-
-
-def _look_up(pyramid: list[Tensor], flow: Tensor, radius: int) -> Tensor:
-    """Correlations in a (2 radius + 1)^2 window around each target, x offset slowest."""
-    batch, _, height, width = flow.shape
-    ys, xs = torch.meshgrid(
-        torch.arange(height, device=flow.device),
-        torch.arange(width, device=flow.device),
-        indexing="ij",
-    )
-    target = (flow + torch.stack([xs, ys])).permute(0, 2, 3, 1).reshape(-1, 1, 1, 2)
-    offset = torch.arange(-radius, radius + 1, device=flow.device, dtype=flow.dtype)
-    window = torch.stack(torch.meshgrid(offset, offset, indexing="ij"), -1)  # [i, j] = (x, y)
-    samples = []
-    for level, volume in enumerate(pyramid):
-        size = torch.tensor([volume.shape[-1], volume.shape[-2]], device=flow.device)
-        points = target / 2**level + window  # (B h w, 2r+1, 2r+1, 2)
-        # A one-pixel axis has no extent to normalise by; RAFT's clamp is ours too.
-        points = 2 * points / (size - 1).clamp(min=1) - 1
-        sample = F.grid_sample(volume, points, align_corners=True)
-        samples.append(sample.reshape(batch, height, width, -1))
-    return torch.cat(samples, -1).permute(0, 3, 1, 2).contiguous()
 
 
 def _upsample_convex(flow: Tensor, weights: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from lrtl.motion.store import FlowStore
 
 
 def test_dis_is_near_the_exact_flow(comet, tmp_path):
-    config = FlowConfig("dis", (180, 320), (-1, 2), 1)
+    config = FlowConfig("dis", (180, 320), (-1, 2), 1, "float32")
     estimate_flow(comet, config, tmp_path / "dis.zarr")
     store = FlowStore.open(tmp_path / "dis.zarr")
     scene = demo.scene("comet")
@@ -25,10 +25,10 @@ def test_dis_is_near_the_exact_flow(comet, tmp_path):
 def test_flow_that_is_not_finite_fails_with_its_pair(comet, tmp_path, monkeypatch):
     class Broken(module.DisFlow):
         def flow(self, first, second):
-            return np.full((2, 180, 320), np.nan, np.float32)
+            return np.full((1, 2, 180, 320), np.nan, np.float32)
 
     monkeypatch.setitem(module.ESTIMATORS, "dis", Broken)
-    config = FlowConfig("dis", (180, 320), (1,), 1)
+    config = FlowConfig("dis", (180, 320), (1,), 1, "float32")
     with pytest.raises(ValueError, match=r"flow of frame 0 at gap 1 .*not finite"):
         estimate_flow(comet, config, tmp_path / "dis.zarr")
     assert not (tmp_path / "dis.zarr").exists()
@@ -36,6 +36,6 @@ def test_flow_that_is_not_finite_fails_with_its_pair(comet, tmp_path, monkeypatc
 
 def test_no_estimator_replaces_another():
     with pytest.raises(ValueError, match="weights is None, expected a file for raft_small"):
-        FlowConfig("raft_small", (180, 320), (1,), 12)
+        FlowConfig("raft_small", (180, 320), (1,), 12, "float32")
     with pytest.raises(ValueError, match="estimator is 'raft', expected one of raft_large"):
-        FlowConfig("raft", (180, 320), (1,), 12)
+        FlowConfig("raft", (180, 320), (1,), 12, "float32")

@@ -17,7 +17,7 @@ rule flow:
     threads: 1 if not ON_GPU else 4
     resources:
         gpu=int(ON_GPU),
-        mem_mb=4000,
+        mem_mb=8000,
         runtime="2h",
     params:
         settings=flags("flow"),
