@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, get_args, get_origin
 
 TRAIN_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients scaled
+CENTRES = ("none", "median")
 PRECISIONS = (*TRAIN_PRECISIONS, "float16")
 
 
@@ -86,12 +87,14 @@ class LossConfig:
     smoothness_weight: float
     flow_size: tuple[int, int]
     flow_clip: float
+    flow_centre: str
     rank: int
     track_count: int
     track_visibility: float
     track_filter: int
 
     def __post_init__(self) -> None:
+        _require(self.flow_centre in CENTRES, "flow_centre", self.flow_centre, _one_of(CENTRES))
         weights = (self.flow_weight, self.trajectory_weight, self.smoothness_weight)
         _require(
             min(weights) >= 0 < max(weights), "loss weights", weights, "one above 0, none below"

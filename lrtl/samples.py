@@ -57,13 +57,21 @@ class Motion:
         return cls(frames, flow, tracks)
 
 
-def read_flow(store: FlowStore, frame: int, gap: int, size, clip: float) -> np.ndarray:
-    """Read a flow (2, H, W) in reference pixels, resized (nearest) and clipped to +-`clip`."""
+def read_flow(store: FlowStore, frame: int, gap: int, size, losses: LossConfig) -> np.ndarray:
+    """Read a flow (2, H, W) in reference pixels, resized (nearest) and clipped to +-`flow_clip`.
+
+    The flow loss does not change with a displacement that all pixels share; clipping does. With
+    `flow_centre` median the frame's median displacement is taken off first, so that what moves against
+    a fast camera is not clipped away.
+    """
     flow = store.read(frame, gap)
     scale = np.array([REFERENCE[1] / flow.shape[2], REFERENCE[0] / flow.shape[1]], np.float32)
     if flow.shape[1:] != tuple(size):
         flow = np.stack([cv2.resize(c, size[::-1], interpolation=cv2.INTER_NEAREST) for c in flow])
-    return np.clip(flow * scale[:, None, None], -clip, clip)
+    flow = flow * scale[:, None, None]
+    if losses.flow_centre == "median":
+        flow -= np.median(flow, axis=(1, 2), keepdims=True)
+    return np.clip(flow, -losses.flow_clip, losses.flow_clip)
 
 
 def read_tracks(store: TrackStore, frame: int, losses: LossConfig) -> Tracks:
@@ -116,8 +124,8 @@ class Quads:
         return read_tracks(self.motions[index].tracks, frame, self.losses)
 
     def _read_flow(self, index: int, frame: int, gap: int) -> np.ndarray:
-        losses = self.losses
-        return read_flow(self.motions[index].flow, frame, gap, losses.flow_size, losses.flow_clip)
+        size = self.losses.flow_size
+        return read_flow(self.motions[index].flow, frame, gap, size, self.losses)
 
     def batch(self, rng: np.random.Generator, quads: int, flip: float) -> dict[str, np.ndarray]:
         """Draw `quads` quads, uniformly over frames and gaps of all sequences; B = 4 quads.

@@ -69,8 +69,7 @@ def segment(
     masks = predict(model, sequence, network.input_size)
     gap = min(g for g in flow.attributes["gaps"] if g > 0)
     pairs = range(len(masks) - gap)
-    size, clip = network.input_size, losses.flow_clip
-    flows = np.stack([read_flow(flow, t, gap, size, clip) for t in pairs])
+    flows = np.stack([read_flow(flow, t, gap, network.input_size, losses) for t in pairs])
     foreground = merge_components(masks[: len(flows)], torch.from_numpy(flows), config.affinity)
     names = ", ".join(map(str, np.flatnonzero(foreground)))
     print(f"{sequence.name}: components {names} of {masks.shape[1]} are foreground")

@@ -22,6 +22,7 @@ LOSSES = LossConfig(
     smoothness_weight=0.1,
     flow_size=(48, 80),
     flow_clip=20.0,
+    flow_centre="none",
     rank=5,
     track_count=64,
     track_visibility=0.7,
