@@ -1,5 +1,7 @@
 # From videos to result tables: archives -> frames -> flow -> tracks -> training -> masks -> tables.
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
+
+from lrtl.config import check
 
 min_version("9.27")
 
@@ -7,7 +9,7 @@ min_version("9.27")
 configfile: "config.yaml"
 
 
-validate(config, "workflow/schemas/config.schema.yaml", set_default=False)
+check(config, workflow.source_path("workflow/schemas/config.schema.yaml"))
 
 
 rule all:

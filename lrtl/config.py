@@ -6,7 +6,12 @@ command line's flags are built from the fields.
 
 import argparse
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from typing import Any, get_args, get_origin
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import best_match
 
 TRAIN_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients scaled
 CENTRES = ("none", "median")
@@ -198,6 +203,44 @@ def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[s
         for name in SECTIONS:
             sections[name] |= layer.get(name) or {}
     return sections
+
+
+def check(config: dict, schema: str | Path) -> None:
+    """Stop at the first setting that is not right.
+
+    Args:
+        config: the loaded `config.yaml` with what the command line overlays.
+        schema: `config.schema.yaml`.
+
+    Raises:
+        ValueError: the setting is named, with what is expected.
+    """
+    rules = yaml.safe_load(Path(schema).read_text())
+    error = best_match(Draft202012Validator(rules).iter_errors(config))
+    if error is not None:
+        remedy = "; numbers with an exponent need a point, 5.0e-5" if _is_number(error) else ""
+        where = ".".join(["config", *map(str, error.path)])
+        raise ValueError(f"{where}: {error.message}{remedy}")
+    for section in SECTIONS:
+        missing = rules["$defs"][section]["properties"].keys() - config[section]
+        _require(not missing, f"config.{section}", sorted(config[section]), f"also {missing}")
+    mirror = config["mirror"]
+    if mirror and "://" not in mirror and not Path(mirror).is_dir():
+        raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
+    for dataset, experiments in config["tables"].items():
+        for experiment in experiments:
+            settings = resolve(config, dataset, experiment)
+        chained, gaps = settings["tracks"]["tracker"] == "chained_flow", settings["flow"]["gaps"]
+        fits = not chained or {-1, 1} <= set(gaps)
+        _require(fits, f"config.flow.gaps of {dataset}", gaps, "-1 and 1 too, for chained_flow")
+
+
+def _is_number(error: ValidationError) -> bool:
+    """Whether a value of the wrong type is text that reads as a number."""
+    try:
+        return error.validator == "type" and isinstance(float(error.instance), float)
+    except (TypeError, ValueError):
+        return False
 
 
 def run_seeds(config: dict, dataset: str) -> list[int]:

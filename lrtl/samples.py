@@ -61,8 +61,8 @@ def read_flow(store: FlowStore, frame: int, gap: int, size, losses: LossConfig) 
     """Read a flow (2, H, W) in reference pixels, resized (nearest) and clipped to +-`flow_clip`.
 
     The flow loss does not change with a displacement that all pixels share; clipping does. With
-    `flow_centre` median the frame's median displacement is taken off first, so that what moves against
-    a fast camera is not clipped away.
+    `flow_centre` median the frame's median displacement is taken off first, so that what moves
+    against a fast camera is not clipped away.
     """
     flow = store.read(frame, gap)
     scale = np.array([REFERENCE[1] / flow.shape[2], REFERENCE[0] / flow.shape[1]], np.float32)

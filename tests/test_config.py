@@ -8,18 +8,27 @@ import pytest
 import yaml
 
 from lrtl.config import (
+    CENTRES,
+    PRECISIONS,
+    TRAIN_PRECISIONS,
     FlowConfig,
     LossConfig,
     TrainConfig,
     add_flags,
+    check,
     from_flags,
     resolve,
     run_seeds,
     sequence_names,
     to_flags,
 )
+from lrtl.merge import AFFINITIES
+from lrtl.models import NETWORKS
+from lrtl.motion.flow import ESTIMATORS
+from lrtl.motion.tracks import BOUNDARIES, TRACKERS
 
 ROOT = Path(__file__).parents[1]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 
 
 @pytest.fixture
@@ -29,7 +38,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def schema():
-    return yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    return yaml.safe_load(SCHEMA.read_text())
 
 
 def test_layers_overlay_each_other(config):
@@ -109,16 +118,49 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
-        ("losses", "ranks", 5, "'ranks' was unexpected"),
-        ("training", "learning_rate", "7e-4", "'7e-4' is not of type 'number'"),
-        ("flow", "gaps", [0], "0"),
-        ("training", "precision", "half", "'half' is not one of"),
+        ("losses", "ranks", 5, "config.losses: .*'ranks' was unexpected"),
+        ("training", "learning_rate", "7e-4", "training.learning_rate: '7e-4' is .* need a point"),
+        ("flow", "gaps", [0], "config.flow.gaps.0: "),
+        ("flow", "gaps", [-2, 2], r"flow.gaps of davis is \[-2, 2\], expected -1 and 1 too"),
+        ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
+        ("training", "precision", "half", "config.training.precision: 'half' is not one of"),
+        ("tables", "davis", ["flow_onyl"], "unknown experiment 'flow_onyl' .* one of flow_only"),
+        ("tables", "mine", ["lrtl"], "unknown dataset 'mine' in the config; one of davis, demo"),
     ],
 )
-def test_typos_and_wrong_types_are_named(config, schema, section, key, value, message):
+def test_what_is_not_right_is_named(config, section, key, value, message):
     config[section][key] = value
-    with pytest.raises(jsonschema.ValidationError, match=message):
-        jsonschema.validate(config, schema)
+    with pytest.raises(ValueError, match=message):
+        check(config, SCHEMA)
+
+
+def test_missing_settings_and_a_missing_mirror_are_named(config):
+    with pytest.raises(ValueError, match="config.mirror: there is no folder /nowhere"):
+        check(config | {"mirror": "/nowhere"}, SCHEMA)
+    check(config | {"mirror": "https://example.org/mirror"}, SCHEMA)
+    del config["losses"]["rank"]
+    with pytest.raises(ValueError, match=r"config.losses is .*expected also \{'rank'\}"):
+        check(config, SCHEMA)
+
+
+def test_the_schema_knows_what_the_package_does(schema):
+    known = {
+        ("flow", "estimator"): ESTIMATORS,
+        ("flow", "precision"): PRECISIONS,
+        ("tracks", "tracker"): TRACKERS,
+        ("tracks", "boundary"): BOUNDARIES,
+        ("network", "network"): NETWORKS,
+        ("losses", "flow_centre"): CENTRES,
+        ("training", "precision"): TRAIN_PRECISIONS,
+        ("merge", "affinity"): AFFINITIES,
+    }
+    for (section, key), names in known.items():
+        assert schema["$defs"][section]["properties"][key]["enum"] == list(names)
+
+
+def test_the_demo_is_the_same_at_any_preset(config):
+    paper, cpu = (resolve(config | {"preset": name}, "demo", "lrtl") for name in config["presets"])
+    assert paper == cpu
 
 
 def test_settings_validate_themselves(config):

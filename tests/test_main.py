@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-FLOW = ["--estimator", "dis", "--size", "180", "320", "--gaps", "-1", "1", "--updates", "1"]
+FLOW = ["--estimator", "dis", "--size", "180", "320", "--gaps", "-1", "1"]
+FLOW += ["--updates", "1", "--precision", "float32"]
 
 
 def lrtl(*arguments):

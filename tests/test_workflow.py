@@ -41,7 +41,7 @@ def checkout(tmp_path) -> Path:
     for name in ("workflow", "envs", "slurm"):
         shutil.copytree(ROOT / name, tmp_path / name)
     text = (tmp_path / "config.yaml").read_text()
-    text = text.replace("training: {steps: 1000,", "training: {steps: 30, checkpoint_every: 5,")
+    text = text.replace("steps: 1000\n", "steps: 30\n      checkpoint_every: 5\n", 1)
     (tmp_path / "config.yaml").write_text(text)
     return tmp_path
 

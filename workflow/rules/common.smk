@@ -3,13 +3,16 @@ from lrtl.config import resolve, run_seeds, sequence_names, to_flags
 from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
 
+# Progress bars that end in log files say how far they are twice a minute.
+shell.prefix("export TQDM_MININTERVAL=30; ")
+
 # A GPU job asks for one unless the run is at the scale of a CPU.
 ON_GPU = config["preset"] != "cpu"
 
 
 wildcard_constraints:
     dataset="|".join(DATASETS),
-    sequence="[A-Za-z0-9-]+",
+    sequence="|".join(sorted({n for d in DATASETS.values() for n in d.SEQUENCES})),
     experiment="|".join(config["experiments"]),
     seed="[0-9]+",
     estimator="raft_large|raft_small|dis",
