@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import lrtl
 from lrtl.config import LossConfig, NetworkConfig, TrainConfig
-from lrtl.files import whole_file, write_csv
+from lrtl.files import check_file, sum_of, whole_file, write_csv
 from lrtl.losses import flow_loss, smoothness_loss, trajectory_loss
 from lrtl.models import NETWORKS
 from lrtl.samples import Motion, Quads
@@ -110,6 +110,7 @@ def train(
     with whole_file(out / "weights.safetensors") as path:
         save_file({k: v.contiguous().cpu() for k, v in average.state_dict().items()}, path)
     checkpoint.unlink(missing_ok=True)
+    sum_of(checkpoint).unlink(missing_ok=True)
 
 
 def loss_terms(masks, batch: dict, losses: LossConfig) -> dict:
@@ -169,8 +170,9 @@ def _load_checkpoint(path: Path, settings: dict) -> dict | None:
     if not path.exists():
         return None
     try:
+        check_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (ValueError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         print(f"{path} cannot be read ({error}): starting anew")
         return None
     if state["settings"] != yaml.safe_dump(_plain(settings)):

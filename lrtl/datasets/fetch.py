@@ -1,6 +1,5 @@
 """Published files: from a mirror or their official address, whole, checked and recorded."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ import requests
 
 from lrtl.datasets.archive import Archive
 from lrtl.datasets.download import discard, download, tag_of
-from lrtl.files import whole_file
+from lrtl.files import sha256_of, whole_file
 
 
 class Published(NamedTuple):
@@ -68,12 +67,6 @@ def recorded(path: Path) -> dict:
     """What `fetch` recorded of a file: name, source, size, sha256, day; empty without a record."""
     record = Path(f"{path}.json")
     return json.loads(record.read_text()) if record.exists() else {}
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _from_mirror(name: str, published: Published, mirror: str, part: Path) -> str | None:
@@ -157,7 +150,7 @@ def _accept(name: str, published: Published, part: Path, source: str, out: Path)
         "checked": published.sha256 is not None,
         "fetched": datetime.now(UTC).date().isoformat(),
     }
-    with whole_file(Path(f"{out}.json")) as path:
+    with whole_file(Path(f"{out}.json"), record=False) as path:
         path.write_text(json.dumps(record, indent=1) + "\n")
     os.replace(part, out)
     discard(part)
