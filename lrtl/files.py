@@ -74,7 +74,7 @@ def write_sums(folder: Path) -> None:
     (folder / SUMS).write_text("".join(lines))
 
 
-def recorded(record: Path, names: str = "*") -> Iterator[tuple[Path, str | None]]:
+def check_record(record: Path, names: str = "*") -> Iterator[tuple[Path, str | None]]:
     """Check the files of a record, `NAME.sha256` or `SHA256SUMS`, one after the other.
 
     Args:
@@ -106,7 +106,7 @@ def recorded(record: Path, names: str = "*") -> Iterator[tuple[Path, str | None]
 
 def check_folder(folder: Path, names: str = "*") -> None:
     """Raise ValueError if a file of a product is missing, or one that matches `names` damaged."""
-    for path, fault in recorded(Path(folder) / SUMS, names):
+    for path, fault in check_record(Path(folder) / SUMS, names):
         if fault:
             raise ValueError(f"{path} is {fault}")
 
@@ -114,7 +114,7 @@ def check_folder(folder: Path, names: str = "*") -> None:
 def check_file(path: Path) -> None:
     """Raise ValueError unless a file is as it was recorded."""
     path = Path(path)
-    found = dict(recorded(sum_of(path)))
+    found = dict(check_record(sum_of(path)))
     for name, fault in found.items():
         if fault:
             raise ValueError(f"{name} is {fault}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lrtl.files import STAMP, SUMS, recorded, sum_of
+from lrtl.files import STAMP, SUMS, check_record, sum_of
 
 UNFINISHED = (".partial", ".whole", ".checkpoint", ".checkpoint.sha256")
 
@@ -59,7 +59,7 @@ def checked(product: Path) -> Iterator[tuple[Path, str | None]]:
         files = {path for path in product.rglob("*") if path.is_file() and path.name != STAMP}
     else:
         record, files = sum_of(product), {product}
-    found = dict(recorded(record)) if record.exists() else {}
+    found = dict(check_record(record)) if record.exists() else {}
     yield from found.items()
     if record not in found:  # it could be read
         for path in sorted(files - found.keys() - {record}):

@@ -12,7 +12,7 @@ from lrtl.config import FlowConfig, LossConfig, NetworkConfig, TracksConfig, Tra
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
-from lrtl.samples import Motion, Quads, moving_average
+from lrtl.samples import Motion, Quads, moving_average, read_tracks
 from lrtl.train import ema_decay, learning_rate, loss_terms, train
 
 NETWORK = NetworkConfig("unet", width=4, components=3, input_size=(48, 80))
@@ -43,6 +43,7 @@ TRAINING = TrainConfig(
     flip=0.5,
     precision="float32",
     checkpoint_every=5,
+    workers=0,
 )
 PRODUCTS = ("weights.safetensors", "metrics.csv", "config.yaml")
 
@@ -85,6 +86,26 @@ def test_a_killed_run_resumes_to_the_same_bytes(motions, undisturbed, tmp_path, 
     for name in PRODUCTS:
         assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), name
     assert not (tmp_path / "seed0.checkpoint").exists()
+
+
+def test_batches_read_ahead_give_the_same_bytes(motions, undisturbed, tmp_path, monkeypatch):
+    """Two worker processes, killed and resumed with one, against none."""
+    original, calls = module.loss_terms, []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "loss_terms", killed)
+    out = tmp_path / "seed0"
+    with pytest.raises(KeyboardInterrupt):
+        train(motions, NETWORK, LOSSES, replace(TRAINING, workers=2), 0, out)
+    train(motions, NETWORK, LOSSES, replace(TRAINING, workers=1), 0, out)
+    assert len(calls) == 8 + 12 - 5
+    for name in PRODUCTS:
+        assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), name
 
 
 def test_a_checkpoint_of_other_settings_is_not_resumed(motions, tmp_path, monkeypatch, capsys):
@@ -171,6 +192,18 @@ def test_smoothness_compares_the_frames_of_a_quad_that_belong_together(motions):
     assert loss_terms(masks, batch, alone)["smoothness"].item() == pytest.approx(2)
 
 
+def test_drawn_tracks_are_those_of_the_store(motions):
+    """Positions and their average, drawn before they are summed, against the whole window's."""
+    positions, visibility, _, index = motions[0].tracks.read(20)
+    tracks = read_tracks(motions[0].tracks, 20, LOSSES.track_visibility)
+    assert (visibility.mean(0) >= 0.7).nonzero()[0].tolist() == tracks.usable.tolist()
+    columns = tracks.usable[[5, 3, 5]]
+    scale = np.array([[853 / 159], [479 / 89]])
+    drawn = tracks.positions(columns)
+    np.testing.assert_allclose(tracks.pixels(drawn), positions[..., columns] * scale, rtol=1e-6)
+    assert tracks.query_index == index
+
+
 def test_schedules():
     training = replace(TRAINING, warmup_steps=10, decay_steps=100, decay_power=1.0, ema_warmup=10)
     assert learning_rate(0, training) == pytest.approx(1e-4)
@@ -185,6 +218,9 @@ def test_moving_average_is_shorter_at_the_ends():
     expected = [values[max(i - 1, 0) : i + 2].mean() for i in range(6)]
     np.testing.assert_allclose(moving_average(values, 3)[:, 0], expected)
     np.testing.assert_array_equal(moving_average(values, 1), values)
+    integers = np.random.default_rng(0).integers(-(2**20), 2**20, (41, 2, 9), np.int32)
+    average = np.stack([integers[max(i - 5, 0) : i + 6].mean(0) for i in range(41)])
+    np.testing.assert_allclose(moving_average(integers, 11), average, rtol=1e-6)
 
 
 def _tensors(batch):

@@ -69,6 +69,21 @@ def recorded(path: Path) -> dict:
     return json.loads(record.read_text()) if record.exists() else {}
 
 
+def checked_sha256(path: Path) -> str:
+    """The sha256 of a fetched file.
+
+    Raises:
+        ValueError: it is not the one that was recorded.
+    """
+    digest, expected = sha256_of(path), recorded(path).get("sha256")
+    if expected not in (None, digest):
+        raise ValueError(
+            f"{path} is damaged: its sha256 is {digest}, recorded is {expected}; delete it and "
+            "fetch it again"
+        )
+    return digest
+
+
 def _from_mirror(name: str, published: Published, mirror: str, part: Path) -> str | None:
     """Take the file, or the archive it is published in, from the mirror; None if it has neither."""
     source = _copy(name, mirror, part)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 import lrtl
 from lrtl.config import FlowConfig
-from lrtl.datasets.fetch import sha256_of
+from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
 from lrtl.motion.raft import Encoding, load_raft
 from lrtl.motion.store import FlowStore
@@ -81,7 +81,7 @@ def estimate_flow(sequence: Sequence, config: FlowConfig, out: Path) -> None:
     estimator = ESTIMATORS[config.estimator](config, device)
     made_by = {
         "estimator": config.estimator,
-        "weights_sha256": sha256_of(Path(config.weights)) if config.weights else None,
+        "weights_sha256": checked_sha256(Path(config.weights)) if config.weights else None,
         "updates": config.updates,
         "gaps": gaps,
         "version": lrtl.__version__,
