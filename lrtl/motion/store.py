@@ -69,7 +69,7 @@ class _Store:
                 store = partial_store()
                 if store.attributes == attributes:
                     return store
-            except (OSError, KeyError, ValueError, RuntimeError) as error:
+            except (FileNotFoundError, KeyError, ValueError, RuntimeError) as error:
                 print(f"{partial} cannot be continued ({error}): starting anew")
             _remove(partial)
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +97,8 @@ class _Store:
     def finish(self) -> None:
         """Gather the chunks in shards and give the store its final name.
 
-        The partial store is removed last: a kill on the way loses nothing.
+        One process calls it when all units are in. The partial store is removed last: a kill on the
+        way loses nothing.
         """
         partial, whole = Path(f"{self.path}.partial"), Path(f"{self.path}.whole")
         _remove(whole)
@@ -115,7 +116,7 @@ class _Store:
         unit = array["shape"][self._done.ndim :]
         unit_bytes = prod(unit) * np.dtype(array["dtype"]).itemsize
         if unit_bytes < SMALL:
-            _create(group, name, array, array["shape"])[:] = self._group[name][:]
+            _create(group, name, array, array["shape"])[:] = self._read(name, ())
             return
         length = min(max(SHARD_BYTES // unit_bytes, 1), SHARD_UNITS, frames)
         ones = (1,) * len(leading)
@@ -127,14 +128,14 @@ class _Store:
                 target[(*first, slice(start, stop))] = np.stack(shard)
 
     def _read(self, name: str, unit: tuple) -> np.ndarray:
-        """Read one unit of an array; its last index is the frame."""
+        """Read one unit of an array, whose last index is the frame, or all of it for ()."""
         if name not in self._arrays:
             self._arrays[name] = self._group[name]
         try:
             return self._arrays[name][unit]
         except (ValueError, RuntimeError, OSError) as error:
             folder = self._group.store.root
-            where = f"{folder}: array {name}, frame {unit[-1]} (chunk {unit})"
+            where = f"{folder}: array {name}, frame {unit[-1] if unit else 'any'} (chunk {unit})"
             remedy = f"delete {folder} and run its rule again"
             raise ValueError(f"{where} is damaged ({error}); {remedy}") from error
 
@@ -257,7 +258,7 @@ class TrackStore(_Store):
     @cached_property
     def _small(self) -> list[np.ndarray]:
         """The arrays `count`, `query_index` and `window`, whole."""
-        return [self._read(name, (slice(None),)) for name in ("count", "query_index", "window")]
+        return [self._read(name, ()) for name in ("count", "query_index", "window")]
 
 
 def fixed_positions(query: np.ndarray, steps: np.ndarray, index: int) -> np.ndarray:
