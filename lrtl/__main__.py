@@ -33,6 +33,7 @@ from lrtl.score import score
 from lrtl.segment import segment
 from lrtl.tables import write_tables
 from lrtl.train import train
+from lrtl.verify import verify
 
 
 def main() -> int:
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=lrtl.__version__)
     verbs = top.add_subparsers(dest="verb", required=True)
 
-    def add(run, *stages: type, **flags) -> None:
+    def add(run, *stages: type, **flags) -> argparse.ArgumentParser:
         name, text = run.__name__.strip("_").replace("_", "-"), run.__doc__
         verb = verbs.add_parser(name, help=text, description=text)
         verb.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and OpenCV")
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         for stage in stages:
             add_flags(verb, stage)
         verb.set_defaults(run=run)
+        return verb
 
     add(_fetch, name=str, out=Path, mirror=str)
     add(_prepare, dataset=str, sequence=str, archive=Path, out=Path)
@@ -81,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     add(_landscape, LossConfig, sequence=Path, tracks=Path, out=Path)
     add(_landscape_table, rows=[Path], out=Path)
     add(_pictures, sequence=Path, masks=Path, components=Path, overlay=Path, sheet=Path)
+    add(_verify).add_argument("results", type=Path, help="a folder of products")
     return top
 
 
@@ -156,6 +159,13 @@ def _pictures(a: argparse.Namespace) -> None:
     sequence = Sequence.open(a.sequence)
     overlay(sequence, a.masks, a.overlay)
     contact_sheet(sequence, a.masks, a.components, a.sheet)
+
+
+def _verify(a: argparse.Namespace) -> None:
+    """Check every product of a folder against its checksum."""
+    counts = verify(a.results)
+    if counts["damaged"] or counts["missing"]:
+        raise ValueError(f"{a.results} is not as it was written; see the files above")
 
 
 if __name__ == "__main__":

@@ -130,10 +130,12 @@ class TrainConfig:
     flip: float
     precision: str
     checkpoint_every: int
+    workers: int
 
     def __post_init__(self) -> None:
         for name in ("steps", "quads", "quad_offset", "ema_every", "checkpoint_every"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(self.workers >= 0, "workers", self.workers, "0 or more processes")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         known = TRAIN_PRECISIONS
         _require(self.precision in known, "precision", self.precision, _one_of(known))

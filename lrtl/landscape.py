@@ -12,7 +12,7 @@ from lrtl.datasets.layout import Sequence
 from lrtl.files import write_csv
 from lrtl.losses import trajectory_loss
 from lrtl.motion.store import TrackStore
-from lrtl.samples import normalise_points, read_tracks
+from lrtl.samples import moving_average, normalise_points, read_tracks
 
 EVERY = 5  # frames between those that are compared
 SHIFT = (1 / 6, 3 / 16)  # of the height and the width, by which the true mask is moved, wrapping
@@ -30,9 +30,12 @@ def landscape(sequence: Sequence, store: TrackStore, losses: LossConfig, out: Pa
         mask = sequence.mask(index)
         if mask is None:
             continue
-        tracks = read_tracks(store, index, losses)
-        points = torch.from_numpy(normalise_points(tracks.points))[None]
-        matrix = torch.from_numpy(tracks.positions)[None]  # (1, T, 2, N)
+        tracks = read_tracks(store, index, losses.track_visibility)
+        positions = tracks.positions(tracks.usable)
+        points = normalise_points(tracks.pixels(positions[tracks.query_index]))
+        points = torch.from_numpy(points)[None]
+        matrix = tracks.pixels(moving_average(positions, losses.track_filter))
+        matrix = torch.from_numpy(matrix)[None]  # (1, T, 2, N)
         count = matrix.shape[-1]
         if count <= losses.rank:
             continue

@@ -9,27 +9,36 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from lrtl.config import LossConfig, NetworkConfig
 from lrtl.datasets.layout import Sequence
 from lrtl.motion.flow import resize_frame
-from lrtl.motion.store import FlowStore, TrackStore
+from lrtl.motion.store import TRACK_SCALE, FlowStore, TrackStore, fixed_positions
 
 REFERENCE = (480, 854)  # H, W of the frame in whose pixels losses are measured
-CACHE_BYTES = 3 * 2**30  # of processed tracks, and of flow, kept in memory
+CACHE_BYTES = 3 * 2**30  # of tracks, and of flow, kept in memory by all processes together
 
 
 class Tracks(NamedTuple):
-    """The usable tracks of one query frame, in pixels of the reference frame."""
+    """The tracks of one query frame as they are stored, in fixed point."""
 
-    points: np.ndarray  # (2, N) at the query frame
-    positions: np.ndarray  # (T, 2, N), filtered along time
-    raw: np.ndarray  # (T, 2, N), as tracked
+    query: np.ndarray  # (2, N) int16
+    steps: np.ndarray  # (T-1, 2, N) int16
     visibility: np.ndarray  # (T, N)
     window: np.ndarray  # (T,) the video frame of each row
     query_index: int
+    usable: np.ndarray  # columns that are visible in enough of the window
+    scale: np.ndarray  # (2, 1) reference pixels in a unit of fixed point
+
+    def positions(self, columns: np.ndarray) -> np.ndarray:
+        """Positions (T, 2, n) int32 of some columns, in units of `scale`."""
+        query, steps = self.query.take(columns, -1), self.steps.take(columns, -1)
+        return fixed_positions(query, steps, self.query_index)
+
+    def pixels(self, positions: np.ndarray) -> np.ndarray:
+        """Positions (..., 2, n) in units of `scale` as float32 reference pixels."""
+        return positions.astype(np.float32, copy=False) * self.scale
 
 
 @dataclass(frozen=True)
@@ -67,43 +76,51 @@ def read_flow(store: FlowStore, frame: int, gap: int, size, losses: LossConfig) 
     flow = store.read(frame, gap)
     scale = np.array([REFERENCE[1] / flow.shape[2], REFERENCE[0] / flow.shape[1]], np.float32)
     if flow.shape[1:] != tuple(size):
-        flow = np.stack([cv2.resize(c, size[::-1], interpolation=cv2.INTER_NEAREST) for c in flow])
-    flow = flow * scale[:, None, None]
+        y, x = (np.arange(n) * old // n for n, old in zip(size, flow.shape[1:], strict=True))
+        flow = flow[:, y[:, None], x]
+    flow *= scale[:, None, None]
     if losses.flow_centre == "median":
         flow -= np.median(flow, axis=(1, 2), keepdims=True)
-    return np.clip(flow, -losses.flow_clip, losses.flow_clip)
+    return np.clip(flow, -losses.flow_clip, losses.flow_clip, out=flow)
 
 
-def read_tracks(store: TrackStore, frame: int, losses: LossConfig) -> Tracks:
-    """Read the tracks of a query frame that are visible in enough of their window.
-
-    Positions are filtered along time by a moving average of `track_filter` frames, shorter at the
-    window's ends.
-    """
-    raw, visibility, window, query_index = store.read(frame)
-    keep = visibility.mean(0) >= losses.track_visibility
-    height, width = store.attributes["height"], store.attributes["width"]
-    scale = np.array([(REFERENCE[1] - 1) / (width - 1), (REFERENCE[0] - 1) / (height - 1)])
-    raw = raw[..., keep] * scale.astype(np.float32)[:, None]  # (T, 2, N)
-    positions = moving_average(raw, losses.track_filter)
-    return Tracks(raw[query_index], positions, raw, visibility[:, keep], window, query_index)
+def read_tracks(store: TrackStore, frame: int, share: float) -> Tracks:
+    """Read the tracks of a query frame; usable are those visible in `share` of their window."""
+    *stored, visibility, window, query_index = store.read_fixed(frame)
+    usable = np.flatnonzero(visibility.mean(0) >= share)
+    size = np.array([[store.attributes["width"]], [store.attributes["height"]]])
+    scale = TRACK_SCALE * (np.array(REFERENCE[::-1])[:, None] - 1) / (size - 1)
+    return Tracks(*stored, visibility, window, query_index, usable, scale.astype(np.float32))
 
 
 def moving_average(values: np.ndarray, window: int) -> np.ndarray:
-    """Average over `window` entries along the first axis, over fewer at the ends."""
+    """Average integers over `window` entries along the first axis, fewer at the ends: float32.
+
+    Sums are of integers, so that only the division rounds.
+    """
     half, length = window // 2, len(values)
-    sums = np.concatenate([np.zeros_like(values[:1], np.float64), np.cumsum(values, 0, np.float64)])
-    first = np.maximum(np.arange(length) - half, 0)
-    last = np.minimum(np.arange(length) + half + 1, length)
-    counts = (last - first).reshape(-1, *[1] * (values.ndim - 1))
-    return ((sums[last] - sums[first]) / counts).astype(values.dtype)
+    total = values[: half + 1].sum(0, dtype=values.dtype)
+    out = np.empty(values.shape, np.float32)
+    for i in range(length):
+        count = min(i + half, length - 1) - max(i - half, 0) + 1
+        np.divide(total, count, out=out[i], dtype=np.float32, casting="same_kind")
+        if i + half + 1 < length:
+            total += values[i + half + 1]
+        if i >= half:
+            total -= values[i - half]
+    return out
 
 
 class Quads:
     """Draws training batches; the batch of a step depends on the seed and the step alone."""
 
     def __init__(
-        self, motions: list[Motion], network: NetworkConfig, losses: LossConfig, offset: int
+        self,
+        motions: list[Motion],
+        network: NetworkConfig,
+        losses: LossConfig,
+        offset: int,
+        workers: int = 0,
     ) -> None:
         self.motions, self.losses, self.offset = motions, losses, offset
         reach = min(motion.tracks.attributes["window"] // 2 for motion in motions)
@@ -117,11 +134,14 @@ class Quads:
         ]
         if not self.items:
             raise ValueError("no pair of frames to train on; the flow stores have no positive gap")
-        self._tracks = _cached(self._read_tracks, 2 * motions[0].tracks.read(0)[0].nbytes)
-        self._flow = _cached(self._read_flow, 8 * losses.flow_size[0] * losses.flow_size[1])
+        track_bytes = sum(array.nbytes for array in motions[0].tracks.read_fixed(0)[:3])
+        cache = CACHE_BYTES // max(workers, 1)
+        self._tracks = _cached(self._read_tracks, cache // track_bytes)
+        flow_bytes = 8 * losses.flow_size[0] * losses.flow_size[1]
+        self._flow = _cached(self._read_flow, cache // flow_bytes)
 
     def _read_tracks(self, index: int, frame: int) -> Tracks:
-        return read_tracks(self.motions[index].tracks, frame, self.losses)
+        return read_tracks(self.motions[index].tracks, frame, self.losses.track_visibility)
 
     def _read_flow(self, index: int, frame: int, gap: int) -> np.ndarray:
         size = self.losses.flow_size
@@ -157,7 +177,7 @@ class Quads:
     def _image(self, rng, index: int, frame: int, gap: int, offset: int, flip: bool) -> dict:
         motion, losses = self.motions[index], self.losses
         tracks = self._tracks(index, frame)
-        available = tracks.points.shape[1]
+        available = len(tracks.usable)
         if available == 0:
             share = losses.track_visibility
             raise ValueError(
@@ -165,23 +185,24 @@ class Quads:
                 "window; lower losses.track_visibility"
             )
         enough = available >= losses.track_count
-        chosen = rng.choice(available, losses.track_count, replace=not enough)
+        columns = rng.choice(tracks.usable, losses.track_count, replace=not enough)
         later = np.flatnonzero(tracks.window == frame + offset)
         row = later[np.argmin(np.abs(later - tracks.query_index))]
+        positions = tracks.positions(columns)
         image = {
             "frames": motion.frames[frame],
             "flow": self._flow(index, frame, gap),
-            "points": normalise_points(tracks.points[:, chosen]),
-            "tracks": tracks.positions[..., chosen],
-            "later_points": normalise_points(tracks.raw[row][:, chosen]),
-            "visible": tracks.visibility[row, chosen],
+            "points": normalise_points(tracks.pixels(positions[tracks.query_index])),
+            "tracks": tracks.pixels(moving_average(positions, losses.track_filter)),
+            "later_points": normalise_points(tracks.pixels(positions[row])),
+            "visible": tracks.visibility[row, columns],
         }
         return _flip(image) if flip else image
 
 
-def _cached(read: Callable, entry_bytes: int) -> Callable:
-    """Keep the most recently used results of `read` in memory, up to CACHE_BYTES."""
-    return lru_cache(maxsize=max(CACHE_BYTES // entry_bytes, 1))(read)
+def _cached(read: Callable, entries: int) -> Callable:
+    """Keep the most recently used results of `read` in memory."""
+    return lru_cache(maxsize=max(entries, 1))(read)
 
 
 def normalise_points(points: np.ndarray) -> np.ndarray:
@@ -193,8 +214,8 @@ def normalise_points(points: np.ndarray) -> np.ndarray:
 def _flip(image: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mirror an image and its motion left to right."""
     mirror = np.array([[-1], [1]], np.float32)
-    tracks = image["tracks"].copy()
-    tracks[:, 0] = REFERENCE[1] - 1 - tracks[:, 0]
+    tracks = image["tracks"]  # of this sample alone
+    np.subtract(REFERENCE[1] - 1, tracks[:, 0], out=tracks[:, 0])
     return image | {
         "frames": image["frames"][..., ::-1],
         "flow": image["flow"][..., ::-1] * mirror[..., None],

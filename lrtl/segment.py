@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from lrtl.config import LossConfig, MergeConfig, NetworkConfig
 from lrtl.datasets.layout import Sequence, write_mask
-from lrtl.files import whole_folder
+from lrtl.files import check_file, whole_folder
 from lrtl.merge import merge_components
 from lrtl.models import NETWORKS
 from lrtl.motion.flow import resize_frame
@@ -26,9 +26,11 @@ def load_run(run: Path) -> tuple[torch.nn.Module, NetworkConfig, LossConfig]:
     """Load the EMA network of a training run with the settings it was trained under.
 
     Raises:
-        ValueError: the folder is not a finished run.
+        ValueError: the folder is not a finished run, or damaged.
     """
     try:
+        check_file(run / "config.yaml")
+        check_file(run / "weights.safetensors")
         settings = yaml.safe_load((run / "config.yaml").read_text())
         weights = load_file(run / "weights.safetensors")
     except (OSError, ValueError, yaml.YAMLError) as error:

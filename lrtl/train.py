@@ -10,16 +10,28 @@ import torch
 import yaml
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 import lrtl
 from lrtl.config import LossConfig, NetworkConfig, TrainConfig
-from lrtl.files import whole_file, write_csv
+from lrtl.files import check_file, sum_of, whole_file, write_csv
 from lrtl.losses import flow_loss, smoothness_loss, trajectory_loss
 from lrtl.models import NETWORKS
 from lrtl.samples import Motion, Quads
 
 EMA_CAP = 0.9999
+
+
+class Batches(Dataset):
+    """The batch of every step; it depends on the seed and the step alone."""
+
+    def __init__(self, quads: Quads, training: TrainConfig, seed: int) -> None:
+        self.quads, self.training, self.seed = quads, training, seed
+
+    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng([self.seed, step])
+        return self.quads.batch(rng, self.training.quads, self.training.flip)
 
 
 def train(
@@ -41,7 +53,7 @@ def train(
     settings = {
         "network": asdict(network),
         "losses": asdict(losses),
-        "training": asdict(training),
+        "training": {k: v for k, v in asdict(training).items() if k != "workers"},
         "seed": seed,
         "version": lrtl.__version__,
         "sequences": [motion.flow.path.parent.name for motion in motions],
@@ -55,7 +67,8 @@ def train(
     average = NETWORKS[network.network](network.components, network.width).to(device)
     average.load_state_dict(model.state_dict())
     optimizer = torch.optim.AdamW(parameter_groups(model, training.weight_decay))
-    quads = Quads(motions, network, losses, training.quad_offset)
+    quads = Quads(motions, network, losses, training.quad_offset, training.workers)
+    batches = Batches(quads, training, seed)
 
     checkpoint = Path(f"{out}.checkpoint")
     start, metrics = 0, []
@@ -65,10 +78,11 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         start, metrics = state["step"], state["metrics"]
 
-    bar = tqdm(range(start, training.steps), "train", training.steps, initial=start, unit="step")
-    for step in bar:
-        batch = quads.batch(np.random.default_rng([seed, step]), training.quads, training.flip)
-        batch = {key: torch.from_numpy(value).to(device) for key, value in batch.items()}
+    steps = range(start, training.steps)
+    loader = DataLoader(batches, None, sampler=steps, num_workers=training.workers)
+    bar = tqdm(loader, "train", training.steps, initial=start, unit="step")
+    for step, batch in zip(steps, bar, strict=True):
+        batch = {key: value.to(device) for key, value in batch.items()}
         with torch.autocast(device.type, torch.bfloat16, training.precision == "bfloat16"):
             logits = model(batch["frames"].float())  # (B, K, h, w)
         masks = logits.float().softmax(1)
@@ -110,6 +124,7 @@ def train(
     with whole_file(out / "weights.safetensors") as path:
         save_file({k: v.contiguous().cpu() for k, v in average.state_dict().items()}, path)
     checkpoint.unlink(missing_ok=True)
+    sum_of(checkpoint).unlink(missing_ok=True)
 
 
 def loss_terms(masks, batch: dict, losses: LossConfig) -> dict:
@@ -169,8 +184,9 @@ def _load_checkpoint(path: Path, settings: dict) -> dict | None:
     if not path.exists():
         return None
     try:
+        check_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (ValueError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         print(f"{path} cannot be read ({error}): starting anew")
         return None
     if state["settings"] != yaml.safe_dump(_plain(settings)):

@@ -135,7 +135,7 @@ def test_what_is_not_right_is_named(config, section, key, value, message):
 
 
 def test_missing_settings_and_a_missing_mirror_are_named(config):
-    with pytest.raises(ValueError, match="config.mirror: there is no folder /nowhere"):
+    with pytest.raises(ValueError, match=r"config\.mirror: there is no folder /nowhere"):
         check(config | {"mirror": "/nowhere"}, SCHEMA)
     check(config | {"mirror": "https://example.org/mirror"}, SCHEMA)
     del config["losses"]["rank"]

@@ -9,10 +9,11 @@ from safetensors.torch import load_file
 
 from lrtl import train as module
 from lrtl.config import FlowConfig, LossConfig, NetworkConfig, TracksConfig, TrainConfig
+from lrtl.losses import flow_loss
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
-from lrtl.samples import Motion, Quads, moving_average
+from lrtl.samples import Motion, Quads, moving_average, read_flow, read_tracks
 from lrtl.train import ema_decay, learning_rate, loss_terms, train
 
 NETWORK = NetworkConfig("unet", width=4, components=3, input_size=(48, 80))
@@ -44,6 +45,7 @@ TRAINING = TrainConfig(
     flip=0.5,
     precision="float32",
     checkpoint_every=5,
+    workers=0,
 )
 PRODUCTS = ("weights.safetensors", "metrics.csv", "config.yaml")
 
@@ -86,6 +88,26 @@ def test_a_killed_run_resumes_to_the_same_bytes(motions, undisturbed, tmp_path, 
     for name in PRODUCTS:
         assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), name
     assert not (tmp_path / "seed0.checkpoint").exists()
+
+
+def test_batches_read_ahead_give_the_same_bytes(motions, undisturbed, tmp_path, monkeypatch):
+    """Two worker processes, killed and resumed with one, against none."""
+    original, calls = module.loss_terms, []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "loss_terms", killed)
+    out = tmp_path / "seed0"
+    with pytest.raises(KeyboardInterrupt):
+        train(motions, NETWORK, LOSSES, replace(TRAINING, workers=2), 0, out)
+    train(motions, NETWORK, LOSSES, replace(TRAINING, workers=1), 0, out)
+    assert len(calls) == 8 + 12 - 5
+    for name in PRODUCTS:
+        assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), name
 
 
 def test_a_checkpoint_of_other_settings_is_not_resumed(motions, tmp_path, monkeypatch, capsys):
@@ -158,6 +180,32 @@ def test_a_flipped_quad_is_the_mirrored_one(motions):
         torch.testing.assert_close(here[name], there[name], rtol=1e-3, atol=0)
 
 
+def test_a_centred_flow_is_clipped_less_and_explained_as_well(motions):
+    """The flow loss does not change with what all pixels share; the clipping does."""
+    fast = np.float32([[[40]], [[-30]]])  # px of the reference frame
+    store = Moved(motions[0].flow, fast)
+    centred, wide = (replace(LOSSES, flow_centre="median", flow_clip=c) for c in (20.0, 1e3))
+    masks = torch.rand(1, 2, 90, 160).softmax(1)
+
+    def read(losses, source=store):
+        return torch.from_numpy(read_flow(source, 5, 1, (90, 160), losses))[None]
+
+    assert (read(LOSSES).abs() == 20).any(1).float().mean() > 0.9
+    torch.testing.assert_close(read(centred), read(centred, motions[0].flow), atol=1e-4, rtol=0)
+    plain = flow_loss(masks, read(replace(wide, flow_centre="none")))
+    torch.testing.assert_close(flow_loss(masks, read(wide)), plain, rtol=1e-3, atol=1e-5)
+
+
+class Moved:
+    """A flow store whose camera moves faster by `offset` px of the reference frame."""
+
+    def __init__(self, store, offset):
+        self.store, self.offset = store, offset * np.float32([[[160 / 854]], [[90 / 480]]])
+
+    def read(self, frame, gap):
+        return self.store.read(frame, gap) + self.offset
+
+
 def test_smoothness_compares_the_frames_of_a_quad_that_belong_together(motions):
     """Zero for masks that are the same in F and F+d, whatever F+g and F+d+g hold."""
     quads = Quads(motions, NETWORK, LOSSES, 5)
@@ -170,6 +218,18 @@ def test_smoothness_compares_the_frames_of_a_quad_that_belong_together(motions):
     masks = colour[:, :, None, None].expand(8, 3, 48, 80)
     # Two components differ by one each: squared sum 2, over four terms of a quarter.
     assert loss_terms(masks, batch, alone)["smoothness"].item() == pytest.approx(2)
+
+
+def test_drawn_tracks_are_those_of_the_store(motions):
+    """Positions and their average, drawn before they are summed, against the whole window's."""
+    positions, visibility, _, index = motions[0].tracks.read(20)
+    tracks = read_tracks(motions[0].tracks, 20, LOSSES.track_visibility)
+    assert (visibility.mean(0) >= 0.7).nonzero()[0].tolist() == tracks.usable.tolist()
+    columns = tracks.usable[[5, 3, 5]]
+    scale = np.array([[853 / 159], [479 / 89]])
+    drawn = tracks.positions(columns)
+    np.testing.assert_allclose(tracks.pixels(drawn), positions[..., columns] * scale, rtol=1e-6)
+    assert tracks.query_index == index
 
 
 def test_schedules():
@@ -186,6 +246,9 @@ def test_moving_average_is_shorter_at_the_ends():
     expected = [values[max(i - 1, 0) : i + 2].mean() for i in range(6)]
     np.testing.assert_allclose(moving_average(values, 3)[:, 0], expected)
     np.testing.assert_array_equal(moving_average(values, 1), values)
+    integers = np.random.default_rng(0).integers(-(2**20), 2**20, (41, 2, 9), np.int32)
+    average = np.stack([integers[max(i - 5, 0) : i + 6].mean(0) for i in range(41)])
+    np.testing.assert_allclose(moving_average(integers, 11), average, rtol=1e-6)
 
 
 def _tensors(batch):

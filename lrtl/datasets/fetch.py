@@ -1,6 +1,5 @@
 """Published files: from a mirror or their official address, whole, checked and recorded."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ import requests
 
 from lrtl.datasets.archive import Archive
 from lrtl.datasets.download import discard, download, tag_of
-from lrtl.files import whole_file
+from lrtl.files import sha256_of, whole_file
 
 
 class Published(NamedTuple):
@@ -70,10 +69,19 @@ def recorded(path: Path) -> dict:
     return json.loads(record.read_text()) if record.exists() else {}
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def checked_sha256(path: Path) -> str:
+    """The sha256 of a fetched file.
+
+    Raises:
+        ValueError: it is not the one that was recorded.
+    """
+    digest, expected = sha256_of(path), recorded(path).get("sha256")
+    if expected not in (None, digest):
+        raise ValueError(
+            f"{path} is damaged: its sha256 is {digest}, recorded is {expected}; delete it and "
+            "fetch it again"
+        )
+    return digest
 
 
 def _from_mirror(name: str, published: Published, mirror: str, part: Path) -> str | None:
@@ -157,7 +165,7 @@ def _accept(name: str, published: Published, part: Path, source: str, out: Path)
         "checked": published.sha256 is not None,
         "fetched": datetime.now(UTC).date().isoformat(),
     }
-    with whole_file(Path(f"{out}.json")) as path:
+    with whole_file(Path(f"{out}.json"), record=False) as path:
         path.write_text(json.dumps(record, indent=1) + "\n")
     os.replace(part, out)
     discard(part)

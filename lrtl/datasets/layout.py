@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 import lrtl
-from lrtl.files import whole_file, whole_folder
+from lrtl.files import check_folder, whole_file, whole_folder
 
 
 def _palette() -> list[int]:
@@ -44,7 +44,7 @@ class Sequence:
         """Open a folder written by `prepare`.
 
         Raises:
-            ValueError: it is not a whole sequence of two frames or more.
+            ValueError: it is not a whole sequence of two frames or more, or a file is damaged.
         """
         folder = Path(folder)
         try:
@@ -58,6 +58,7 @@ class Sequence:
                 about["width"],
             )
             sequence._check()
+            check_folder(folder)
         except (OSError, ValueError, KeyError, TypeError) as error:
             remedy = "delete it and run `prepare` again"
             raise ValueError(f"{folder} is not a prepared sequence ({error}); {remedy}") from error
@@ -107,7 +108,7 @@ def write_mask(path: Path, ids: np.ndarray) -> None:
     """Write ids (H, W) as an indexed PNG with DAVIS's palette."""
     image = Image.fromarray(np.ascontiguousarray(ids, np.uint8), "P")
     image.putpalette(PALETTE)
-    with whole_file(path) as temporary:
+    with whole_file(path, record=False) as temporary:
         image.save(temporary, optimize=False, compress_level=6)
 
 

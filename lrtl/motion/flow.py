@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 import lrtl
 from lrtl.config import FlowConfig
-from lrtl.datasets.fetch import sha256_of
+from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
 from lrtl.motion.raft import HELD_BYTES, Encoding, load_raft, pyramid_bytes
 from lrtl.motion.store import FlowStore
@@ -100,7 +100,7 @@ def estimate_flow(sequence: Sequence, config: FlowConfig, out: Path) -> None:
     estimator = ESTIMATORS[config.estimator](config, device)
     made_by = {
         "estimator": config.estimator,
-        "weights_sha256": sha256_of(Path(config.weights)) if config.weights else None,
+        "weights_sha256": checked_sha256(Path(config.weights)) if config.weights else None,
         "updates": config.updates,
         "precision": config.precision,
         "gaps": gaps,

@@ -1,11 +1,17 @@
 """Flow and tracks of one sequence as Zarr 3 stores; the only module that imports zarr.
 
-Values are fixed point (int16 with the CF attributes `scale_factor` and `_FillValue`), one chunk per
-unit of work, every chunk under crc32c. A store is built under `NAME.partial` and renamed when it is
-whole; an interrupted build goes on with the units that are missing.
+Values are fixed point (int16 with the CF attributes `scale_factor` and `_FillValue`), every chunk
+and shard index under crc32c, every file in `SHA256SUMS`. A chunk is a unit of work: the flow of a
+pair of frames, the tracks of a query frame. A store is built under `NAME.partial`, a file per
+chunk, which several processes may fill side by side; when it is finished, chunks are gathered in
+shards of up to 64 and the whole store gets its name. An interrupted build goes on with what is
+missing.
 """
 
 import shutil
+import tempfile
+from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Self
 
@@ -13,17 +19,23 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from lrtl.files import check_folder, write_sums
+
 FLOW_SCALE = 1 / 64  # px
 TRACK_SCALE = 1 / 32  # px
 MISSING = np.iinfo(np.int16).min
+SHARD_UNITS = 64
+SHARD_BYTES = 128 * 2**20  # the largest shard, uncompressed; it is written from memory
+SMALL = 1024  # bytes; arrays with smaller units are one chunk when finished
 
 
 class _Store:
     """A Zarr group of arrays with one chunk per unit, and a flag per finished unit."""
 
-    def __init__(self, path: Path, group: zarr.Group) -> None:
-        self.path, self._group = path, group
+    def __init__(self, path: Path, group: zarr.Group, layout: dict | None = None) -> None:
+        self.path, self._group, self._layout = path, group, layout
         self.attributes = dict(group.attrs)
+        self._arrays: dict[str, zarr.Array] = {}
         self._done = group["done"][:]
 
     @classmethod
@@ -31,35 +43,48 @@ class _Store:
         """Open a finished store for reading.
 
         Raises:
-            ValueError: there is no whole store at `path`.
+            ValueError: there is no whole store at `path`, or its metadata is damaged.
         """
+        path = Path(path)
         try:
-            store = cls(Path(path), zarr.open_group(path, mode="r", zarr_format=3))
-        except (FileNotFoundError, KeyError) as error:
+            check_folder(path, "*zarr.json")
+            return cls(path, zarr.open_group(path, mode="r", zarr_format=3))
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
             remedy = "delete it and run its rule again"
             raise ValueError(f"{path} is not a whole {cls.__name__} ({error}); {remedy}") from error
-        return store
 
     @classmethod
-    def _build(cls, path: Path, arrays: dict, units: tuple, attributes: dict) -> Self:
+    def _build(cls, path: Path, layout: dict, units: tuple, attributes: dict) -> Self:
         """Open the partial store of an interrupted build, or begin a new one."""
         partial = Path(f"{path}.partial")
+        flags = {"shape": units, "dtype": "bool"}
+        flags["dimensions"] = [f"unit_{i}" for i in range(len(units))]
+        layout = layout | {"done": flags}
+
+        def partial_store() -> Self:
+            return cls(Path(path), zarr.open_group(partial, mode="r+", zarr_format=3), layout)
+
         if partial.exists():
             try:
-                store = cls(Path(path), zarr.open_group(partial, mode="r+", zarr_format=3))
+                store = partial_store()
                 if store.attributes == attributes:
                     return store
-            except (FileNotFoundError, KeyError, ValueError):
-                pass  # killed before the arrays were laid out: nothing in it to keep
-            shutil.rmtree(partial)
+            except (FileNotFoundError, KeyError, ValueError, RuntimeError) as error:
+                print(f"{partial} cannot be continued ({error}): starting anew")
+            _remove(partial)
         partial.parent.mkdir(parents=True, exist_ok=True)
-        group = zarr.open_group(partial, mode="w", zarr_format=3)
-        for name, array in arrays.items():
-            _create(group, name, **array)
-        _create(group, "done", units, units, "bool", [f"unit_{i}" for i in range(len(units))])
-        group["done"][:] = False
-        group.update_attributes(attributes)  # last: only a complete layout has them
-        return cls(Path(path), group)
+        with tempfile.TemporaryDirectory(".partial", f".{partial.stem}.", partial.parent) as folder:
+            new = Path(folder) / "store"
+            group = zarr.open_group(new, mode="w", zarr_format=3, attributes=attributes)
+            for name, array in layout.items():
+                chunks = (1,) * len(units) + array["shape"][len(units) :]
+                _create(group, name, array, chunks)
+            try:
+                new.rename(partial)
+            except OSError:
+                if not partial.exists():  # it does where another process was first
+                    raise
+        return partial_store()
 
     def is_done(self, *unit: int) -> bool:
         """Whether a unit of work is in the store."""
@@ -67,20 +92,51 @@ class _Store:
 
     def _mark_done(self, *unit: int) -> None:
         self._done[unit] = True
-        self._group["done"][:] = self._done
+        self._group["done"][unit] = True
 
     def finish(self) -> None:
-        """Give a built store its final name."""
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        Path(f"{self.path}.partial").rename(self.path)
+        """Gather the chunks in shards and give the store its final name.
 
-    def _read(self, name: str, selection: tuple) -> np.ndarray:
+        One process calls it when all units are in. The partial store is removed last: a kill on the
+        way loses nothing.
+        """
+        partial, whole = Path(f"{self.path}.partial"), Path(f"{self.path}.whole")
+        _remove(whole)
+        group = zarr.open_group(whole, mode="w", zarr_format=3, attributes=self.attributes)
+        for name, array in self._layout.items():
+            self._gather(group, name, array)
+        write_sums(whole)
+        _remove(self.path)
+        whole.rename(self.path)
+        _remove(partial)
+
+    def _gather(self, group: zarr.Group, name: str, array: dict) -> None:
+        """Copy an array from the partial store: in shards, or as one chunk where it is small."""
+        *leading, frames = array["shape"][: self._done.ndim]
+        unit = array["shape"][self._done.ndim :]
+        unit_bytes = prod(unit) * np.dtype(array["dtype"]).itemsize
+        if unit_bytes < SMALL:
+            _create(group, name, array, array["shape"])[:] = self._read(name, ())
+            return
+        length = min(max(SHARD_BYTES // unit_bytes, 1), SHARD_UNITS, frames)
+        ones = (1,) * len(leading)
+        target = _create(group, name, array, (*ones, 1, *unit), (*ones, length, *unit))
+        for first in np.ndindex(*leading):
+            for start in range(0, frames, length):
+                stop = min(start + length, frames)
+                shard = [self._read(name, (*first, frame)) for frame in range(start, stop)]
+                target[(*first, slice(start, stop))] = np.stack(shard)
+
+    def _read(self, name: str, unit: tuple) -> np.ndarray:
+        """Read one unit of an array, whose last index is the frame, or all of it for ()."""
+        if name not in self._arrays:
+            self._arrays[name] = self._group[name]
         try:
-            return self._group[name][selection]
+            return self._arrays[name][unit]
         except (ValueError, RuntimeError, OSError) as error:
-            remedy = "delete the store and run its rule again"
-            where = f"{self.path}: array {name}, chunk {selection}"
+            folder = self._group.store.root
+            where = f"{folder}: array {name}, frame {unit[-1] if unit else 'any'} (chunk {unit})"
+            remedy = f"delete {folder} and run its rule again"
             raise ValueError(f"{where} is damaged ({error}); {remedy}") from error
 
 
@@ -97,7 +153,6 @@ class FlowStore(_Store):
         gaps = len(attributes["gaps"])
         flow = {
             "shape": (gaps, frames, 2, *size),
-            "chunks": (1, 1, 2, *size),
             "dtype": "int16",
             "dimensions": ["gap", "frame", "xy", "y", "x"],
             "attributes": _fixed_point(FLOW_SCALE),
@@ -152,8 +207,6 @@ class TrackStore(_Store):
             "query_index": {"shape": (frames,), "dtype": "int32", "dimensions": ["frame"]},
             "count": {"shape": (frames,), "dtype": "int32", "dimensions": ["frame"]},
         }
-        for array in arrays.values():
-            array["chunks"] = (1, *array["shape"][1:])
         attributes = attributes | {"frames": frames, "window": window}
         return cls._build(path, arrays, (frames,), attributes)
 
@@ -183,30 +236,65 @@ class TrackStore(_Store):
 
     def read(self, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """Read positions (T, 2, N) float32 px, visibility (T, N), window (T,) and query index."""
-        count = int(self._read("count", (frame,)))
-        index = int(self._read("query_index", (frame,)))
-        steps = self._read("steps", (frame,))[..., :count].astype(np.int32)
-        query = self._read("query", (frame,))[..., :count].astype(np.int32)
-        sums = np.concatenate([np.zeros_like(steps[:1]), np.cumsum(steps, 0)])  # (T, 2, N)
-        positions = (sums - sums[index] + query).astype(np.float32) * np.float32(TRACK_SCALE)
-        visibility = self._read("visibility", (frame,))[:, :count]
-        return positions, visibility, self._read("window", (frame,)), index
+        query, steps, visibility, window, index = self.read_fixed(frame)
+        positions = fixed_positions(query, steps, index).astype(np.float32)
+        return positions * np.float32(TRACK_SCALE), visibility, window, index
+
+    def read_fixed(self, frame: int) -> tuple[np.ndarray, ...]:
+        """Read what is stored of a finished store's frame, in units of TRACK_SCALE px.
+
+        Returns:
+            query (2, N) and steps (T-1, 2, N) int16, visibility (T, N), window (T,), query index.
+        """
+        if not self.is_done(frame):
+            raise ValueError(f"{self.path} has no tracks of frame {frame}")
+        counts, indices, windows = self._small
+        query, steps, visibility = (
+            self._read(name, (frame,))[..., : counts[frame]]
+            for name in ("query", "steps", "visibility")
+        )
+        return query, steps, visibility, windows[frame], int(indices[frame])
+
+    @cached_property
+    def _small(self) -> list[np.ndarray]:
+        """The arrays `count`, `query_index` and `window`, whole."""
+        return [self._read(name, ()) for name in ("count", "query_index", "window")]
 
 
-def _create(group, name, shape, chunks, dtype, dimensions, attributes=None) -> None:
+def fixed_positions(query: np.ndarray, steps: np.ndarray, index: int) -> np.ndarray:
+    """Positions (T, 2, N) int32 from the query (2, N) at row `index` and the steps (T-1, 2, N)."""
+    positions = np.empty((len(steps) + 1, *query.shape), np.int32)
+    positions[index] = query
+    for row in range(index, len(steps)):
+        np.add(positions[row], steps[row], out=positions[row + 1])
+    for row in range(index, 0, -1):
+        np.subtract(positions[row], steps[row - 1], out=positions[row - 1])
+    return positions
+
+
+def _create(group, name, array: dict, chunks: tuple, shards: tuple | None = None) -> zarr.Array:
     """Create an array with core codecs only: little-endian bytes, Blosc zstd, crc32c."""
-    codec = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle", typesize=np.dtype(dtype).itemsize)
-    group.create_array(
+    dtype = array["dtype"]
+    codec = BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=np.dtype(dtype).itemsize)
+    return group.create_array(
         name,
-        shape=shape,
+        shape=array["shape"],
         chunks=chunks,
+        shards=shards,  # their index is under crc32c by default
         dtype=dtype,
         compressors=[codec, Crc32cCodec()],
         fill_value=MISSING if dtype == "int16" else 0,
-        dimension_names=dimensions,
-        attributes=attributes,
+        dimension_names=array["dimensions"],
+        attributes=array.get("attributes"),
         config={"write_empty_chunks": True},
     )
+
+
+def _remove(store: Path) -> None:
+    """Delete a store, its metadata first, so that what a kill leaves of it is not taken for one."""
+    (store / "zarr.json").unlink(missing_ok=True)
+    if store.exists():
+        shutil.rmtree(store)
 
 
 def _fixed_point(scale: float) -> dict:

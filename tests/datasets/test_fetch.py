@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from lrtl.datasets.fetch import fetch, recorded
+from lrtl.datasets.fetch import checked_sha256, fetch, recorded
 from tests.datasets.server import CONTENT, SHA256, publish
 
 
@@ -31,6 +31,10 @@ def test_a_member_is_taken_out_of_its_archive(server, monkeypatch, tmp_path, kin
     assert out.read_bytes() == CONTENT
     assert recorded(out)["source"].endswith("models.zip")
     assert sorted(os.listdir(out.parent)) == ["data.bin", "data.bin.json"]
+    assert checked_sha256(out) == SHA256
+    out.write_bytes(b"+" + CONTENT[1:])
+    with pytest.raises(ValueError, match=r"data\.bin is damaged: .* fetch it again"):
+        checked_sha256(out)
 
 
 def test_a_damaged_archive_around_a_member_is_not_kept(server, monkeypatch, tmp_path):

@@ -1,11 +1,13 @@
 """Flow and track stores: exactness of fixed point, resuming, damage, and other readers."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
 import zarr
 
+from lrtl.motion import store as module
 from lrtl.motion.store import FLOW_SCALE, TRACK_SCALE, FlowStore, TrackStore
 
 GAPS = {"gaps": [-1, 1], "estimator": "test"}
@@ -59,20 +61,124 @@ def test_an_interrupted_build_goes_on(tmp_path):
     assert not other.is_done(1, 0)
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut"])
-def test_damaged_chunks_are_reported(tmp_path, damage):
-    write_flow(tmp_path / "flow.zarr")
-    chunk = tmp_path / "flow.zarr" / "flow" / "c" / "1" / "0" / "0" / "0" / "0"
-    data = bytearray(chunk.read_bytes())
-    if damage == "flip":
-        data[len(data) // 2] ^= 1
-    else:
-        data = data[: len(data) // 2]
-    chunk.write_bytes(data)
+def test_several_processes_fill_one_store(tmp_path):
+    values = write_flow(tmp_path / "alone.zarr")
+    stores = [FlowStore.build(tmp_path / "flow.zarr", 4, (20, 30), GAPS) for _ in range(3)]
+    for frame, store in enumerate(stores):
+        store.write(1, frame, values[frame])
+    FlowStore.build(tmp_path / "flow.zarr", 4, (20, 30), GAPS).finish()
+    assert contents(tmp_path / "flow.zarr") == contents(tmp_path / "alone.zarr")
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_kill_while_finishing_loses_nothing(tmp_path, monkeypatch, step):
+    """Killed before each of: gathering, checksums, removing an old store, removing the parts."""
+    path = tmp_path / "flow.zarr"
+    values = write_flow(path)
+    whole = contents(path)
+    store = FlowStore.build(path, 4, (20, 30), GAPS)
+    for frame, flow in enumerate(values):
+        store.write(1, frame, flow)
+    killed = [("_create", 1), ("write_sums", 1), ("_remove", 2), ("_remove", 3)][step]
+    die_at_call(monkeypatch, *killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.finish()
+    monkeypatch.undo()
+    again = FlowStore.build(path, 4, (20, 30), GAPS)
+    assert all(again.is_done(1, frame) for frame in range(3))
+    again.finish()
+    assert contents(path) == whole
+    assert [p.name for p in tmp_path.iterdir()] == ["flow.zarr"]
+
+
+def die_at_call(monkeypatch, name, call):
+    """Interrupt the store module's function `name` at its call of that number."""
+    original, calls = getattr(module, name), []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(module, name, interrupted)
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_chunks_are_gathered_in_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_UNITS", 2)
+    values = write_flow(tmp_path / "flow.zarr", flows(4))
+    shards = {
+        str(p.relative_to(tmp_path / "flow.zarr" / "flow" / "c")): p.stat().st_size
+        for p in (tmp_path / "flow.zarr" / "flow" / "c").rglob("*")
+        if p.is_file()
+    }
+    assert set(shards) == {f"{gap}/{shard}/0/0/0" for gap in (0, 1) for shard in (0, 1, 2)}
     store = FlowStore.open(tmp_path / "flow.zarr")
-    with pytest.raises(ValueError, match=r"array flow, chunk \(1, 0\) is damaged .*run its rule"):
+    for frame, flow in enumerate(values):
+        assert np.abs(store.read(frame, 1) - flow).max() <= FLOW_SCALE / 2
+    monkeypatch.setattr(module, "SHARD_BYTES", 2 * 20 * 30 * 2 * 3)  # three units
+    monkeypatch.setattr(module, "SHARD_UNITS", 64)
+    write_flow(tmp_path / "small.zarr", flows(5))
+    assert len([p for p in (tmp_path / "small.zarr/flow/c").rglob("*") if p.is_file()]) == 4
+
+
+@pytest.mark.parametrize("keep", [0, 0.3, 0.99, -1])
+def test_truncated_shards_are_reported(tmp_path, keep):
+    write_flow(tmp_path / "flow.zarr")
+    shard = tmp_path / "flow.zarr" / "flow" / "c" / "1" / "0" / "0" / "0" / "0"
+    data = shard.read_bytes()
+    shard.write_bytes(data[: keep if keep < 0 else int(keep * len(data))])
+    store = FlowStore.open(tmp_path / "flow.zarr")
+    with pytest.raises(ValueError, match=r"flow.zarr: array flow, frame 0 .* is damaged .*run its"):
         store.read(0, 1)
-    store.read(1, 1)
+
+
+def test_a_damaged_chunk_is_reported_with_its_frame_and_spares_the_others(tmp_path):
+    values = write_flow(tmp_path / "flow.zarr")
+    shard = tmp_path / "flow.zarr" / "flow" / "c" / "1" / "0" / "0" / "0" / "0"
+    data = bytearray(shard.read_bytes())
+    data[10] ^= 1
+    shard.write_bytes(data)
+    store = FlowStore.open(tmp_path / "flow.zarr")
+    with pytest.raises(
+        ValueError, match=r"flow.zarr: array flow, frame 0 \(chunk \(1, 0\)\) is dam"
+    ):
+        store.read(0, 1)
+    assert np.abs(store.read(1, 1) - values[1]).max() <= FLOW_SCALE / 2
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "flow/zarr.json", "done/zarr.json", "done/c/0/0"])
+def test_damaged_metadata_is_refused(tmp_path, name):
+    write_flow(tmp_path / "flow.zarr")
+    file = tmp_path / "flow.zarr" / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=r"not a whole FlowStore .*run its rule again"):
+        FlowStore.open(tmp_path / "flow.zarr")
+
+
+def test_a_missing_shard_is_reported(tmp_path):
+    write_flow(tmp_path / "flow.zarr")
+    (tmp_path / "flow.zarr" / "flow" / "c" / "1" / "0" / "0" / "0" / "0").unlink()
+    with pytest.raises(ValueError, match=r"flow/c/1/0/0/0/0 is missing"):
+        FlowStore.open(tmp_path / "flow.zarr")
+
+
+def test_a_damaged_part_does_not_get_into_a_finished_store(tmp_path):
+    store = FlowStore.build(tmp_path / "flow.zarr", 4, (20, 30), GAPS)
+    store.write(1, 0, flows()[0])
+    chunk = tmp_path / "flow.zarr.partial" / "flow" / "c" / "1" / "0" / "0" / "0" / "0"
+    data = bytearray(chunk.read_bytes())
+    data[10] ^= 1
+    chunk.write_bytes(data)
+    with pytest.raises(ValueError, match=r"flow.zarr.partial: array flow, frame 0 .* is damaged"):
+        store.finish()
+    assert not (tmp_path / "flow.zarr").exists()
 
 
 def test_stores_are_plain_zarr_with_cf_attributes(tmp_path):
@@ -83,8 +189,16 @@ def test_stores_are_plain_zarr_with_cf_attributes(tmp_path):
     np.testing.assert_allclose(array[1, 0] * scale, values[0], atol=scale / 2)
     about = json.loads((tmp_path / "flow.zarr" / "flow" / "zarr.json").read_text())
     assert about["dimension_names"] == ["gap", "frame", "xy", "y", "x"]
-    assert [codec["name"] for codec in about["codecs"]] == ["bytes", "blosc", "crc32c"]
+    (sharding,) = about["codecs"]
+    codecs = {
+        key: [codec["name"] for codec in sharding["configuration"][key]]
+        for key in ("codecs", "index_codecs")
+    }
+    assert sharding["name"] == "sharding_indexed"
+    assert codecs == {"codecs": ["bytes", "blosc", "crc32c"], "index_codecs": ["bytes", "crc32c"]}
     assert group.attrs["estimator"] == "test"
+    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    subprocess.run(check, cwd=tmp_path / "flow.zarr", check=True)
 
 
 def test_tracks_sum_back_exactly(tmp_path):

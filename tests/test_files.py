@@ -1,0 +1,83 @@
+"""Products appear whole, with checksums that `sha256sum` checks too."""
+
+import os
+import subprocess
+
+import pytest
+
+from lrtl.files import check_file, check_folder, whole_file, whole_folder
+
+
+def sha256sum(record):
+    command = ["sha256sum", "--check", "--strict", "--quiet", record.name]
+    return subprocess.run(command, cwd=record.parent, capture_output=True).returncode
+
+
+def test_a_file_appears_whole_with_its_checksum(tmp_path):
+    with pytest.raises(RuntimeError), whole_file(tmp_path / "table.csv") as path:
+        path.write_text("half")
+        raise RuntimeError
+    assert not os.listdir(tmp_path)
+    for text in ("first", "second"):
+        with whole_file(tmp_path / "table.csv") as path:
+            path.write_text(text)
+        assert sorted(os.listdir(tmp_path)) == ["table.csv", "table.csv.sha256"]
+        check_file(tmp_path / "table.csv")
+        assert sha256sum(tmp_path / "table.csv.sha256") == 0
+
+
+def test_a_kill_never_leaves_the_checksum_of_another_file(tmp_path, monkeypatch):
+    with whole_file(tmp_path / "table.csv") as path:
+        path.write_text("first")
+    original = os.replace
+
+    def killed(source, target):
+        original(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "table.csv") as path:
+        path.write_text("second")
+    assert os.listdir(tmp_path) == ["table.csv"]
+    assert (tmp_path / "table.csv").read_text() == "second"
+
+
+def test_a_folder_appears_whole_with_its_checksums(tmp_path):
+    with whole_folder(tmp_path / "run") as folder:
+        (folder / "a").mkdir()
+        for name in ("a/one.txt", "two.txt"):
+            (folder / name).write_text(name)
+        assert not (tmp_path / "run").exists()
+    check_folder(tmp_path / "run")
+    assert sha256sum(tmp_path / "run" / "SHA256SUMS") == 0
+    (tmp_path / "run" / "two.txt").write_text("2wo.txt")
+    check_folder(tmp_path / "run", "a/*")
+    with pytest.raises(ValueError, match=r"two\.txt is damaged"):
+        check_folder(tmp_path / "run")
+    (tmp_path / "run" / "two.txt").unlink()
+    with pytest.raises(ValueError, match=r"two\.txt is missing"):
+        check_folder(tmp_path / "run", "a/*")
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (None, "missing"),
+        (b"", "table.csv.sha256 is damaged"),
+        (b"0" * 64 + b"  table.csv\n", "table.csv is damaged"),
+        (b"0" * 64 + b" table.csv\n", "table.csv.sha256 is damaged"),
+        (b"0" * 64 + b"  table.csv", "table.csv.sha256 is damaged"),
+        (b"0" * 64 + b"  t\xe1ble.csv\n", "table.csv.sha256 is damaged"),
+        (b"0" * 64 + b"  sable.csv\n", "sable.csv is missing"),
+        (2 * (b"0" * 64 + b"  table.csv\n"), "table.csv.sha256 is damaged"),
+    ],
+)
+def test_damaged_records_are_refused(tmp_path, record, message):
+    with whole_file(tmp_path / "table.csv") as path:
+        path.write_text("text")
+    if record is None:
+        (tmp_path / "table.csv.sha256").unlink()
+    else:
+        (tmp_path / "table.csv.sha256").write_bytes(record)
+    with pytest.raises(ValueError, match=message):
+        check_file(tmp_path / "table.csv")
