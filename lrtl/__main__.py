@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     add(_fetch, name=str, out=Path, mirror=str)
     add(_prepare, dataset=str, sequence=str, archive=Path, out=Path)
     add(_flow, FlowConfig, sequence=Path, out=Path)
-    add(_tracks, TracksConfig, flow=Path, out=Path)
+    add(_tracks, TracksConfig, source=Path, out=Path)
     motion = {"sequences": [Path], "flow": [Path], "tracks": [Path]}
     add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
     add(_segment, MergeConfig, weights=Path, sequence=Path, flow=Path, masks=Path, components=Path)
@@ -109,7 +109,7 @@ def _flow(a: argparse.Namespace) -> None:
 
 def _tracks(a: argparse.Namespace) -> None:
     """Track the query grid of every frame of a sequence."""
-    track_sequence(FlowStore.open(a.flow), from_flags(a, TracksConfig), a.out)
+    track_sequence(a.source, from_flags(a, TracksConfig), a.out)
 
 
 def _train(a: argparse.Namespace) -> None:

@@ -51,17 +51,34 @@ class TracksConfig:
     """Point tracks: what tracks them, from which points, over how many frames."""
 
     tracker: str
+    size: tuple[int, int]
     radius: int
     stride: int
     boundary: str
+    queries: str
+    coverage: float
+    auxiliary: str
+    points_per_call: int
+    precision: str
+    weights: str | None = None
 
     def __post_init__(self) -> None:
-        from lrtl.motion.tracks import BOUNDARIES, TRACKERS
+        from lrtl.motion.grids import AUXILIARY
+        from lrtl.motion.tracks import QUERIES, TRACKERS
+        from lrtl.motion.windows import BOUNDARIES
 
         _require(self.tracker in TRACKERS, "tracker", self.tracker, _one_of(TRACKERS))
         _require(self.boundary in BOUNDARIES, "boundary", self.boundary, _one_of(BOUNDARIES))
+        _require(self.queries in QUERIES, "queries", self.queries, _one_of(QUERIES))
+        _require(0 < self.coverage <= 1, "coverage", self.coverage, "a share of the cells, 0 to 1")
         _require(self.radius >= 1, "radius", self.radius, "at least 1 frame")
         _require(self.stride >= 1, "stride", self.stride, "at least 1 px")
+        _require(min(self.size) >= 16, "size", self.size, "height and width of at least 16 px")
+        _require(self.auxiliary in AUXILIARY, "auxiliary", self.auxiliary, _one_of(AUXILIARY))
+        _require(self.points_per_call >= 1, "points_per_call", self.points_per_call, "at least 1")
+        _require(self.precision in PRECISIONS, "precision", self.precision, _one_of(PRECISIONS))
+        if self.tracker != "chained_flow":
+            _require(self.weights is not None, "weights", None, f"a file for {self.tracker}")
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from lrtl.config import TracksConfig
 from lrtl.datasets import demo
 from lrtl.datasets.layout import Sequence
+from lrtl.datasets.render import SIZE
+from lrtl.motion.store import FlowStore
 
 torch.set_num_threads(2)
 
@@ -27,3 +30,33 @@ def comet(tmp_path_factory) -> Sequence:
     folder = tmp_path_factory.mktemp("datasets") / "comet"
     demo.prepare("comet", None, folder)
     return Sequence.open(folder)
+
+
+@pytest.fixture(scope="session")
+def exact_flow(tmp_path_factory) -> Path:
+    """A store of the exact flow of `comet`, of gaps 1 and -1."""
+    scene = demo.scene("comet")
+    about = {"gaps": [-1, 1], "estimator": "exact", "weights_sha256": None, "updates": 1}
+    path = tmp_path_factory.mktemp("flow") / "exact.zarr"
+    store = FlowStore.build(path, scene.length, SIZE, about)
+    for t in range(scene.length):
+        for index, gap in enumerate((-1, 1)):
+            if 0 <= t + gap < scene.length:
+                store.write(index, t, scene.flow(t, gap))
+    store.finish()
+    return path
+
+
+def chained(radius: int, stride: int, **changes) -> TracksConfig:
+    """Settings of tracks by chained flow."""
+    settings = {
+        "tracker": "chained_flow",
+        "size": SIZE,
+        "boundary": "paper",
+        "queries": "every_frame",
+        "coverage": 0.95,
+        "auxiliary": "none",
+        "points_per_call": 1000,
+        "precision": "float32",
+    }
+    return TracksConfig(radius=radius, stride=stride, **settings | changes)

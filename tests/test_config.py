@@ -25,6 +25,7 @@ from lrtl.config import (
 from lrtl.merge import AFFINITIES
 from lrtl.models import NETWORKS
 from lrtl.motion.flow import ESTIMATORS
+from lrtl.motion.grids import AUXILIARY
 from lrtl.motion.tracks import BOUNDARIES, TRACKERS
 
 ROOT = Path(__file__).parents[1]
@@ -149,6 +150,8 @@ def test_the_schema_knows_what_the_package_does(schema):
         ("flow", "precision"): PRECISIONS,
         ("tracks", "tracker"): TRACKERS,
         ("tracks", "boundary"): BOUNDARIES,
+        ("tracks", "auxiliary"): AUXILIARY,
+        ("tracks", "precision"): PRECISIONS,
         ("network", "network"): NETWORKS,
         ("losses", "flow_centre"): CENTRES,
         ("training", "precision"): TRAIN_PRECISIONS,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrtl.config import FlowConfig, LossConfig, MergeConfig, TracksConfig
+from lrtl.config import FlowConfig, LossConfig, MergeConfig
 from lrtl.datasets.layout import Sequence, write_sequence
 from lrtl.files import STAMP, whole_file
 from lrtl.motion.flow import estimate_flow
@@ -23,6 +23,7 @@ from lrtl.score import score
 from lrtl.segment import load_run, segment
 from lrtl.train import train
 from lrtl.verify import verify
+from tests.conftest import chained
 from tests.test_train import LOSSES, NETWORK, TRAINING
 
 FLIPS = int(os.environ.get("LRTL_FLIPS", "200"))
@@ -47,8 +48,7 @@ def results(tmp_path_factory) -> Path:
     estimate_flow(
         sequence, FlowConfig("dis", (48, 80), (-1, 1), 1, "float32"), folder / "flow.zarr"
     )
-    config = TracksConfig("chained_flow", radius=2, stride=4, boundary="paper")
-    track_sequence(FlowStore.open(folder / "flow.zarr"), config, folder / "tracks.zarr")
+    track_sequence(folder / "flow.zarr", chained(radius=2, stride=4), folder / "tracks.zarr")
     stores = FlowStore.open(folder / "flow.zarr"), TrackStore.open(folder / "tracks.zarr")
     motion = Motion.load(sequence, *stores, NETWORK.input_size)
     losses = LossConfig(**(vars(LOSSES) | {"track_visibility": 0.0}))

@@ -29,6 +29,8 @@ ARCHIVES = {
     "DAVIS-data.zip": Published("https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip"),
 }
 
+_COTRACKER = "https://huggingface.co/facebook/cotracker"  # CC BY-NC 4.0, as CoTracker's code
+
 WEIGHTS = {
     "raft-small.pth": Published(
         _RAFT,
@@ -36,6 +38,9 @@ WEIGHTS = {
         "models/raft-small.pth",
     ),
     "raft-things.pth": Published(_RAFT, member="models/raft-things.pth"),
+    "cotracker2.pth": Published(f"{_COTRACKER}/resolve/main/cotracker2.pth"),
+    "scaled_offline.pth": Published(f"{_COTRACKER}3/resolve/main/scaled_offline.pth"),
+    "scaled_online.pth": Published(f"{_COTRACKER}3/resolve/main/scaled_online.pth"),
 }
 
 

@@ -13,6 +13,7 @@ import lrtl
 from lrtl.config import FlowConfig
 from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
+from lrtl.motion.learned import autocast
 from lrtl.motion.raft import HELD_BYTES, Encoding, load_raft, pyramid_bytes
 from lrtl.motion.store import FlowStore
 
@@ -25,7 +26,7 @@ class RaftFlow:
     def __init__(self, config: FlowConfig, device: torch.device) -> None:
         self.model = load_raft(config.estimator == "raft_small", Path(config.weights)).to(device)
         self.updates, self.size, self.device = config.updates, config.size, device
-        self.precision = getattr(torch, config.precision)
+        self.precision = config.precision
         free = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else HELD_BYTES
         pixels = math.ceil(self.size[0] / 8) * math.ceil(self.size[1] / 8)
         self.budget, pair = free, pixels * pyramid_bytes(pixels)
@@ -35,20 +36,16 @@ class RaftFlow:
     def encode(self, frame: np.ndarray) -> Encoding:
         """Encode an RGB frame (H, W, 3) uint8."""
         image = torch.from_numpy(frame).permute(2, 0, 1)[None]  # (1, 3, H, W)
-        with self._autocast():
+        with autocast(self.device, self.precision):
             return self.model.encode(image.to(self.device))
 
     @torch.inference_mode()
     def flow(self, first: list[Encoding], second: list[Encoding]) -> np.ndarray:
         """Return the flows (B, 2, H, W) float32 in pixels from B frames to B others."""
         frames = [Encoding(*map(torch.cat, zip(*many, strict=True))) for many in (first, second)]
-        with self._autocast():
+        with autocast(self.device, self.precision):
             flow = self.model.flow(*frames, self.size, self.updates, self.budget)
         return flow.float().cpu().numpy()
-
-    def _autocast(self) -> torch.autocast:
-        reduced = self.precision != torch.float32
-        return torch.autocast(self.device.type, self.precision if reduced else None, reduced)
 
 
 class DisFlow:

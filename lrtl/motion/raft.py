@@ -4,13 +4,14 @@ Teed and Deng, "RAFT: Recurrent All-Pairs Field Transforms for Optical Flow", EC
 carry the names of the published state dicts, so a checkpoint loads without a key mapping.
 """
 
-import pickle
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lrtl.motion.weights import load_weights
 
 NORMS = {
     "batch": nn.BatchNorm2d,
@@ -345,23 +346,9 @@ def load_raft(small: bool, weights: Path) -> Raft:
     Raises:
         ValueError: the file is not a checkpoint of this architecture.
     """
-    name = "raft_small" if small else "raft_large"
-    remedy = (
-        f"expected princeton-vl's {'raft-small.pth' if small else 'raft-things.pth'} "
-        f"for the estimator {name}; delete the file and fetch it again"
-    )
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f"{weights} is not a torch checkpoint ({error}); {remedy}") from error
-    model = Raft(small)
-    try:
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-        model.load_state_dict(state)
-    except (AttributeError, RuntimeError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{weights} does not fit {name} ({reason}); {remedy}") from error
-    return model.eval().requires_grad_(False)
+    if small:
+        return load_weights(Raft(small), weights, "raft_small", "princeton-vl's raft-small.pth")
+    return load_weights(Raft(small), weights, "raft_large", "princeton-vl's raft-things.pth")
 
 
 def _padding(height: int, width: int) -> tuple[int, int, int, int]:

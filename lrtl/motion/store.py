@@ -8,6 +8,7 @@ shards of up to 64 and the whole store gets its name. An interrupted build goes 
 missing.
 """
 
+import json
 import shutil
 import tempfile
 from functools import cached_property
@@ -60,6 +61,7 @@ class _Store:
         flags = {"shape": units, "dtype": "bool"}
         flags["dimensions"] = [f"unit_{i}" for i in range(len(units))]
         layout = layout | {"done": flags}
+        attributes = json.loads(json.dumps(attributes))  # as they are read back
 
         def partial_store() -> Self:
             return cls(Path(path), zarr.open_group(partial, mode="r+", zarr_format=3), layout)
@@ -69,6 +71,7 @@ class _Store:
                 store = partial_store()
                 if store.attributes == attributes:
                     return store
+                print(f"{partial} is of other settings: starting anew")
             except (FileNotFoundError, KeyError, ValueError, RuntimeError) as error:
                 print(f"{partial} cannot be continued ({error}): starting anew")
             _remove(partial)
@@ -207,7 +210,7 @@ class TrackStore(_Store):
             "query_index": {"shape": (frames,), "dtype": "int32", "dimensions": ["frame"]},
             "count": {"shape": (frames,), "dtype": "int32", "dimensions": ["frame"]},
         }
-        attributes = attributes | {"frames": frames, "window": window}
+        attributes = attributes | {"frames": frames, "window": window, "points": points}
         return cls._build(path, arrays, (frames,), attributes)
 
     def write(self, frame: int, positions, visibility, window, query_index: int) -> None:
@@ -233,6 +236,7 @@ class TrackStore(_Store):
         self._group["query_index"][frame] = query_index
         self._group["count"][frame] = count
         self._mark_done(frame)
+        self.__dict__.pop("_small", None)  # what was read of the small arrays is old now
 
     def read(self, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         """Read positions (T, 2, N) float32 px, visibility (T, N), window (T,) and query index."""
@@ -241,7 +245,7 @@ class TrackStore(_Store):
         return positions * np.float32(TRACK_SCALE), visibility, window, index
 
     def read_fixed(self, frame: int) -> tuple[np.ndarray, ...]:
-        """Read what is stored of a finished store's frame, in units of TRACK_SCALE px.
+        """Read what is stored of a frame, in units of TRACK_SCALE px.
 
         Returns:
             query (2, N) and steps (T-1, 2, N) int16, visibility (T, N), window (T,), query index.

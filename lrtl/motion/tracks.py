@@ -7,7 +7,7 @@ are tracked `radius` = f frames either way, a window of T = 2f + 1 frames.
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import Self
 
 import numpy as np
 import torch
@@ -17,20 +17,11 @@ from tqdm import tqdm
 
 import lrtl
 from lrtl.config import TracksConfig
+from lrtl.motion.cotracker import VARIANTS, open_cotracker
+from lrtl.motion.grids import query_grid
+from lrtl.motion.shared import share_tracks
 from lrtl.motion.store import FlowStore, TrackStore
-
-
-class Tracker(Protocol):
-    """What every point tracker offers."""
-
-    def track(
-        self, points: np.ndarray, frame: int, first: int, last: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Track `points` (2, N), in px at `frame`, through the frames `first` to `last` inclusive.
-
-        Returns:
-            positions (frames, 2, N) float32 in px and visibility (frames, N) bool.
-        """
+from lrtl.motion.windows import BOUNDARIES, Tracker, track_queries
 
 
 class ChainedFlow:
@@ -46,6 +37,13 @@ class ChainedFlow:
         self.forward = [_field(flow.read(t, 1)) for t in range(self.frames - 1)]
         self.backward = [_field(flow.read(t, -1)) for t in range(1, self.frames)]
         self.size = (flow.attributes["height"], flow.attributes["width"])
+        about = ("estimator", "weights_sha256", "updates")
+        self.made_by = {"flow": {key: flow.attributes[key] for key in about}}
+
+    @classmethod
+    def open(cls, source: Path, config: TracksConfig) -> Self:
+        """Open the flow store of a sequence, with gaps 1 and -1."""
+        return cls(FlowStore.open(source))
 
     def track(self, points, frame, first, last):
         """Track points through a range of frames; see `Tracker.track`."""
@@ -75,75 +73,47 @@ class ChainedFlow:
         return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 
-TRACKERS: dict[str, Callable[[FlowStore], Tracker]] = {"chained_flow": ChainedFlow}
+TRACKERS: dict[str, Callable[[Path, TracksConfig], Tracker]] = {
+    "chained_flow": ChainedFlow.open,
+    **dict.fromkeys(VARIANTS, open_cotracker),
+}
 
 
-def query_grid(size: tuple[int, int], stride: int, frame: int) -> np.ndarray:
-    """Query points (2, N) in px of a frame: a grid whose offset cycles, x fastest, with the frame.
-
-    The cycle has stride^2 offsets, so the grids of as many frames cover every pixel once.
-    """
-    cycle = frame % stride**2
-    ys, xs = np.mgrid[cycle // stride : size[0] : stride, cycle % stride : size[1] : stride]
-    return np.stack([xs.ravel(), ys.ravel()]).astype(np.float32)
-
-
-def reflected_window(frame: int, radius: int, frames: int) -> tuple[np.ndarray, int]:
-    """Frames (T,) around `frame`, reflected at the video's ends, and its index (`paper`)."""
-    return _reflect(np.arange(frame - radius, frame + radius + 1), frames), radius
-
-
-def shifted_window(frame: int, radius: int, frames: int) -> tuple[np.ndarray, int]:
-    """Frames (T,) around `frame`, shifted into the video, and its index there (`released`).
-
-    A video shorter than the window is reflected at both ends.
-    """
-    length = 2 * radius + 1
-    if frames < length:
-        start = -((length - frames) // 2)
-        return _reflect(np.arange(start, start + length), frames), frame - start
-    start = min(max(frame - radius, 0), frames - length)
-    return np.arange(start, start + length), frame - start
-
-
-def _reflect(index: np.ndarray, frames: int) -> np.ndarray:
-    period = 2 * (frames - 1)
-    index = np.abs(index) % period
-    return np.minimum(index, period - index)
-
-
-BOUNDARIES = {"paper": reflected_window, "released": shifted_window}
-
-
-def track_sequence(flow: FlowStore, config: TracksConfig, out: Path) -> None:
+def track_sequence(source: Path, config: TracksConfig, out: Path) -> None:
     """Track the query grid of every frame of a sequence into a Zarr store.
 
     Args:
-        flow: the sequence's flow, with gaps 1 and -1.
+        source: what the tracker follows: the sequence's flow store, with gaps 1 and -1, for
+            `chained_flow`, else the prepared sequence.
         config: tracker, window and grid.
         out: the store, `results/tracks/{dataset}/{sequence}/{tracker}.zarr`.
     """
-    frames = flow.attributes["frames"]
-    size = (flow.attributes["height"], flow.attributes["width"])
-    tracker = TRACKERS[config.tracker](flow)
+    tracker = TRACKERS[config.tracker](source, config)
+    frames, size = tracker.frames, tracker.size
     points = query_grid(size, config.stride, 0).shape[1]
+    settings = {key: value for key, value in asdict(config).items() if key != "weights"}
     attributes = {
-        **asdict(config),
+        **settings,
         "height": size[0],
         "width": size[1],
-        "flow": {k: flow.attributes[k] for k in ("estimator", "weights_sha256", "updates")},
+        **tracker.made_by,
         "version": lrtl.__version__,
     }
     store = TrackStore.build(out, frames, 2 * config.radius + 1, points, attributes)
-    todo = [frame for frame in range(frames) if not store.is_done(frame)]
-    for frame in tqdm(todo, desc=f"tracks {out.parent.name}", unit="frame"):
-        window, query_index = BOUNDARIES[config.boundary](frame, config.radius, frames)
-        first, last = int(window.min()), int(window.max())
-        grid = query_grid(size, config.stride, frame)
-        positions, visibility = tracker.track(grid, frame, first, last)
-        rows = window - first
-        store.write(frame, positions[rows], visibility[rows], window, query_index)
+    windows = [BOUNDARIES[config.boundary](i, config.radius, frames) for i in range(frames)]
+    QUERIES[config.queries](tracker, windows, config, store)
     store.finish()
+
+
+def track_every_frame(tracker, windows, config: TracksConfig, store: TrackStore) -> None:
+    """Fill a store with the tracks of every frame's query grid."""
+    todo = [frame for frame in range(len(windows)) if not store.is_done(frame)]
+    for frame in tqdm(todo, desc=f"tracks {store.path.parent.name}", unit="frame"):
+        grid = query_grid(tracker.size, config.stride, frame)
+        track_queries(tracker, grid, frame, *windows[frame], store)
+
+
+QUERIES = {"every_frame": track_every_frame, "shared": share_tracks}
 
 
 def _field(flow: np.ndarray) -> Tensor:

@@ -114,7 +114,9 @@ def stores():
         dog = Sequence.open(folder / "dog")
         estimate_flow(dog, FlowConfig(**settings["flow"] | raft), folder / "flow.zarr")
         flow = FlowStore.open(folder / "flow.zarr")
-        track_sequence(flow, TracksConfig(**settings["tracks"]), folder / "tracks.zarr")
+        track_sequence(
+            folder / "flow.zarr", TracksConfig(**settings["tracks"]), folder / "tracks.zarr"
+        )
         tracks = TrackStore.open(folder / "tracks.zarr")
         yield from store_sizes(flow, tracks)
         yield from loader_speed(dog, flow, tracks, settings)

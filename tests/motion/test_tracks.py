@@ -3,17 +3,13 @@
 import numpy as np
 import pytest
 
-from lrtl.config import TracksConfig
 from lrtl.datasets import demo
 from lrtl.datasets.render import SIZE
+from lrtl.motion.grids import query_grid
 from lrtl.motion.store import FlowStore, TrackStore
-from lrtl.motion.tracks import (
-    ChainedFlow,
-    query_grid,
-    reflected_window,
-    shifted_window,
-    track_sequence,
-)
+from lrtl.motion.tracks import ChainedFlow, track_sequence
+from lrtl.motion.windows import reflected_window, shifted_window
+from tests.conftest import chained
 
 
 @pytest.fixture(scope="module")
@@ -21,23 +17,9 @@ def scene():
     return demo.scene("comet")
 
 
-@pytest.fixture(scope="module")
-def exact_flow(scene, tmp_path_factory):
-    """A store of the renderer's exact flow of gap 1 and -1."""
-    about = {"gaps": [-1, 1], "estimator": "exact", "weights_sha256": None, "updates": 1}
-    path = tmp_path_factory.mktemp("flow") / "exact.zarr"
-    store = FlowStore.build(path, scene.length, SIZE, about)
-    for t in range(scene.length):
-        for index, gap in enumerate((-1, 1)):
-            if 0 <= t + gap < scene.length:
-                store.write(index, t, scene.flow(t, gap))
-    store.finish()
-    return FlowStore.open(path)
-
-
 def test_chained_exact_flow_gives_exact_tracks(scene, exact_flow):
     points = query_grid(SIZE, 8, 0)
-    positions, visible = ChainedFlow(exact_flow).track(points, 24, 14, 34)
+    positions, visible = ChainedFlow(FlowStore.open(exact_flow)).track(points, 24, 14, 34)
     truth, seen = scene.tracks(24, points.astype(float))
     truth, seen = truth[14:35], seen[14:35]
     both = visible & seen
@@ -51,7 +33,7 @@ def test_chained_exact_flow_gives_exact_tracks(scene, exact_flow):
 
 def test_points_that_leave_are_not_held_at_the_border(scene, exact_flow):
     points = query_grid(SIZE, 4, 0)
-    positions, visible = ChainedFlow(exact_flow).track(points, 0, 0, 40)
+    positions, visible = ChainedFlow(FlowStore.open(exact_flow)).track(points, 0, 0, 40)
     x, y = positions[-1]
     outside = (x < 0) | (y < 0) | (x > SIZE[1] - 1) | (y > SIZE[0] - 1)
     assert outside.sum() > 50
@@ -89,25 +71,32 @@ def test_query_grids_cover_every_pixel_once_in_a_cycle():
     assert query_grid((480, 854), 4, 1)[:, 0].tolist() == [1, 0]  # x is fastest
 
 
-def test_sequence_store_resumes_to_the_same_bytes(exact_flow, tmp_path, monkeypatch):
-    config = TracksConfig("chained_flow", radius=5, stride=16, boundary="paper")
+@pytest.mark.parametrize("queries", ["every_frame", "shared"])
+def test_sequence_store_resumes_to_the_same_bytes(exact_flow, tmp_path, monkeypatch, queries):
+    config = chained(radius=5, stride=16, queries=queries)
     track_sequence(exact_flow, config, tmp_path / "whole.zarr")
-    original, calls = TrackStore.write, []
+    original, calls, kills = TrackStore.write, [], (3, 20)
 
     def failing(self, frame, *arguments):
         calls.append(frame)
-        if len(calls) == 20:
+        if len(calls) in kills:
             raise KeyboardInterrupt
         original(self, frame, *arguments)
 
     monkeypatch.setattr(TrackStore, "write", failing)
-    with pytest.raises(KeyboardInterrupt):
-        track_sequence(exact_flow, config, tmp_path / "cut.zarr")
-    assert not (tmp_path / "cut.zarr").exists()
+    for _ in kills:
+        with pytest.raises(KeyboardInterrupt):
+            track_sequence(exact_flow, config, tmp_path / "cut.zarr")
+        assert not (tmp_path / "cut.zarr").exists()
     track_sequence(exact_flow, config, tmp_path / "cut.zarr")
-    assert len(calls) == exact_flow.attributes["frames"] + 1  # one unit done twice
-    files = [p.relative_to(tmp_path / "whole.zarr") for p in (tmp_path / "whole.zarr").rglob("*")]
-    for file in files:
-        if (tmp_path / "whole.zarr" / file).is_file():
-            whole, cut = (tmp_path / n / file for n in ("whole.zarr", "cut.zarr"))
-            assert whole.read_bytes() == cut.read_bytes(), file
+    if queries == "every_frame":  # one unit done twice after each kill
+        assert len(calls) == FlowStore.open(exact_flow).attributes["frames"] + len(kills)
+    assert_same_bytes(tmp_path / "whole.zarr", tmp_path / "cut.zarr")
+
+
+def assert_same_bytes(whole, cut):
+    """Two folders hold the same files."""
+    names = [{p.relative_to(f) for p in f.rglob("*") if p.is_file()} for f in (whole, cut)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        assert (whole / name).read_bytes() == (cut / name).read_bytes(), name

@@ -9,6 +9,13 @@ shell.prefix("export TQDM_MININTERVAL=30; ")
 # A GPU job asks for one unless the run is at the scale of a CPU.
 ON_GPU = config["preset"] != "cpu"
 
+FLOW_WEIGHTS = {"raft_large": "raft-things.pth", "raft_small": "raft-small.pth"}
+TRACKER_WEIGHTS = {
+    "cotracker2": "cotracker2.pth",
+    "cotracker3_offline": "scaled_offline.pth",
+    "cotracker3_online": "scaled_online.pth",
+}
+
 
 wildcard_constraints:
     dataset="|".join(DATASETS),
@@ -16,7 +23,7 @@ wildcard_constraints:
     experiment="|".join(config["experiments"]),
     seed="[0-9]+",
     estimator="raft_large|raft_small|dis",
-    tracker="chained_flow",
+    tracker="chained_flow|" + "|".join(TRACKER_WEIGHTS),
     archive="|".join(ARCHIVES),
     weights="|".join(WEIGHTS),
 
@@ -38,10 +45,25 @@ def archive_of(wildcards):
 
 
 def weights_of(wildcards):
-    """The checkpoint of a flow estimator; none for DIS."""
-    names = {"raft_large": "raft-things.pth", "raft_small": "raft-small.pth"}
-    name = names.get(wildcards.estimator)
+    """The checkpoint of a flow estimator or a tracker; none for DIS and chained flow."""
+    method = wildcards.get("estimator") or wildcards.tracker
+    name = (FLOW_WEIGHTS | TRACKER_WEIGHTS).get(method)
     return f"resources/weights/{name}" if name else []
+
+
+def source_of(wildcards):
+    """What a tracker follows: flow if it chains flow, else the frames."""
+    if wildcards.tracker == "chained_flow":
+        flow = "results/flow/{dataset}/{sequence}/{estimator}.zarr"
+        return motion(flow)(wildcards)
+    return f"results/datasets/{wildcards.dataset}/{wildcards.sequence}"
+
+
+def learned(value, otherwise):
+    """Resource function: `value` for a tracker with weights, else `otherwise`."""
+    return lambda wildcards: (
+        value if wildcards.tracker in TRACKER_WEIGHTS else otherwise
+    )
 
 
 def sequences(dataset, scored=False):

@@ -39,7 +39,8 @@ rule flow:
 rule tracks:
     """Track the query grid of every frame of one sequence."""
     input:
-        flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
+        source=source_of,
+        weights=weights_of,
     output:
         directory("results/tracks/{dataset}/{sequence}/{tracker}.zarr"),
     log:
@@ -47,18 +48,23 @@ rule tracks:
     benchmark:
         "benchmarks/tracks/{dataset}/{sequence}/{tracker}.tsv"
     conda:
-        "../../envs/lrtl.yaml"
+        learned("../../envs/cotracker.yaml", "../../envs/lrtl.yaml")
     resources:
-        mem_mb=4000,
-        runtime="2h",
+        gpu=learned(int(ON_GPU), 0),
+        mem_mb=learned(16000, 4000),
+        runtime=learned("12h", "2h"),
     params:
         settings=flags("tracks"),
+        weights=lambda wildcards, input: (
+            f"--weights {input.weights}" if input.weights else ""
+        ),
     shell:
         r"""
         lrtl tracks \
-            --flow {input.flow:q} \
+            --source {input.source:q} \
             --out {output:q} \
             --threads {threads} \
             {params.settings} \
+            {params.weights} \
             2>&1 | tee {log:q}
         """
