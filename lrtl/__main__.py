@@ -11,10 +11,12 @@ import torch
 
 import lrtl
 from lrtl.config import (
+    WHOLE,
     FlowConfig,
     LossConfig,
     MergeConfig,
     NetworkConfig,
+    Part,
     TracksConfig,
     TrainConfig,
     add_flags,
@@ -73,8 +75,8 @@ def parser() -> argparse.ArgumentParser:
 
     add(_fetch, name=str, out=Path, mirror=str)
     add(_prepare, dataset=str, sequence=str, archive=Path, out=Path)
-    add(_flow, FlowConfig, sequence=Path, out=Path)
-    add(_tracks, TracksConfig, source=Path, out=Path)
+    add(_flow, FlowConfig, sequence=Path, out=Path, part=str)
+    add(_tracks, TracksConfig, source=Path, out=Path, part=str)
     motion = {"sequences": [Path], "flow": [Path], "tracks": [Path]}
     add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
     add(_segment, MergeConfig, weights=Path, sequence=Path, flow=Path, masks=Path, components=Path)
@@ -87,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-OPTIONAL = ("mirror", "archive")
+OPTIONAL = ("mirror", "archive", "part")
 
 
 def _fetch(a: argparse.Namespace) -> None:
@@ -104,12 +106,14 @@ def _prepare(a: argparse.Namespace) -> None:
 
 def _flow(a: argparse.Namespace) -> None:
     """Estimate the flow of a sequence at every gap."""
-    estimate_flow(Sequence.open(a.sequence), from_flags(a, FlowConfig), a.out)
+    part = Part.parse(a.part) if a.part else WHOLE
+    estimate_flow(Sequence.open(a.sequence), from_flags(a, FlowConfig), a.out, part)
 
 
 def _tracks(a: argparse.Namespace) -> None:
     """Track the query grid of every frame of a sequence."""
-    track_sequence(a.source, from_flags(a, TracksConfig), a.out)
+    part = Part.parse(a.part) if a.part else WHOLE
+    track_sequence(a.source, from_flags(a, TracksConfig), a.out, part)
 
 
 def _train(a: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ command line's flags are built from the fields.
 import argparse
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, NamedTuple, Self, get_args, get_origin
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
@@ -21,6 +21,28 @@ PRECISIONS = (*TRAIN_PRECISIONS, "float16")
 def _require(condition: bool, name: str, value: Any, expected: str) -> None:
     if not condition:
         raise ValueError(f"{name} is {value!r}, expected {expected}")
+
+
+class Part(NamedTuple):
+    """One of several jobs that share the frames of a sequence; INDEX/COUNT from 1/COUNT on."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read for instance `2/4`."""
+        index, _, count = text.partition("/")
+        valid = index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)
+        _require(valid, "part", text, "INDEX/COUNT, from 1/COUNT to COUNT/COUNT")
+        return cls(int(index), int(count))
+
+    def of(self, frames: int) -> range:
+        """The frames of this part: neighbours, which share what is computed once a frame."""
+        return range((self.index - 1) * frames // self.count, self.index * frames // self.count)
+
+
+WHOLE = Part(1, 1)
 
 
 @dataclass(frozen=True)

@@ -60,3 +60,11 @@ def chained(radius: int, stride: int, **changes) -> TracksConfig:
         "precision": "float32",
     }
     return TracksConfig(radius=radius, stride=stride, **settings | changes)
+
+
+def assert_same_bytes(whole, cut):
+    """Two folders hold the same files."""
+    names = [{p.relative_to(f) for p in f.rglob("*") if p.is_file()} for f in (whole, cut)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        assert (whole / name).read_bytes() == (cut / name).read_bytes(), name

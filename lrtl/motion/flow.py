@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 import lrtl
-from lrtl.config import FlowConfig
+from lrtl.config import WHOLE, FlowConfig, Part
 from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
 from lrtl.motion.learned import autocast
@@ -81,13 +81,14 @@ def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(frame, size[::-1], interpolation=method)
 
 
-def estimate_flow(sequence: Sequence, config: FlowConfig, out: Path) -> None:
+def estimate_flow(sequence: Sequence, config: FlowConfig, out: Path, part: Part = WHOLE) -> None:
     """Estimate the flow of every frame of a sequence at every gap into a Zarr store.
 
     Args:
         sequence: the frames.
         config: estimator, stored size and gaps.
         out: the store, `results/flow/{dataset}/{sequence}/{estimator}.zarr`.
+        part: the frames to do; less than all leave the store partial, for a last call to finish.
 
     Raises:
         ValueError: a flow is not finite or out of range; the pair is named.
@@ -113,7 +114,7 @@ def estimate_flow(sequence: Sequence, config: FlowConfig, out: Path) -> None:
 
     pairs = [
         (frame, index)
-        for frame in range(count)
+        for frame in part.of(count)
         for index, gap in enumerate(gaps)
         if 0 <= frame + gap < count and not store.is_done(index, frame)
     ]
@@ -128,4 +129,5 @@ def estimate_flow(sequence: Sequence, config: FlowConfig, out: Path) -> None:
         encodings = {key: value for key, value in encodings.items() if key >= behind}
         bar.update(len(batch))
     bar.close()
-    store.finish()
+    if part == WHOLE:
+        store.finish()

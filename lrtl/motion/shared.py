@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from lrtl.config import TracksConfig
+from lrtl.config import Part, TracksConfig
 from lrtl.motion.grids import query_grid
 from lrtl.motion.store import TrackStore
 from lrtl.motion.windows import Tracker, Window, reflected_window, track_queries
 
 
 def share_tracks(
-    tracker: Tracker, windows: list[Window], config: TracksConfig, store: TrackStore
+    tracker: Tracker, windows: list[Window], config: TracksConfig, store: TrackStore, part: Part
 ) -> None:
     """Fill a store with shared tracks: in every query frame at most one a cell of the query grid.
 
@@ -32,7 +32,10 @@ def share_tracks(
         config: `coverage` is the share of cells to cover; a frame with less is given queries of
             its own.
         store: the store being built.
+        part: the first part does all the work, others none: each query depends on those before.
     """
+    if part.index > 1:
+        return
     path, count = Path(f"{store.path}.planted"), store.attributes["points"]
     length = 4 * config.radius + 1
     planted = TrackStore.build(path, len(windows), length, count, store.attributes)

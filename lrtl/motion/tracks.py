@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 import lrtl
-from lrtl.config import TracksConfig
+from lrtl.config import WHOLE, Part, TracksConfig
 from lrtl.motion.cotracker import VARIANTS, open_cotracker
 from lrtl.motion.grids import query_grid
 from lrtl.motion.shared import share_tracks
@@ -79,7 +79,7 @@ TRACKERS: dict[str, Callable[[Path, TracksConfig], Tracker]] = {
 }
 
 
-def track_sequence(source: Path, config: TracksConfig, out: Path) -> None:
+def track_sequence(source: Path, config: TracksConfig, out: Path, part: Part = WHOLE) -> None:
     """Track the query grid of every frame of a sequence into a Zarr store.
 
     Args:
@@ -87,6 +87,8 @@ def track_sequence(source: Path, config: TracksConfig, out: Path) -> None:
             `chained_flow`, else the prepared sequence.
         config: tracker, window and grid.
         out: the store, `results/tracks/{dataset}/{sequence}/{tracker}.zarr`.
+        part: the query frames to do; less than all leave the store partial, for a last call to
+            finish. Shared tracks depend on each other: their first part does them all.
     """
     tracker = TRACKERS[config.tracker](source, config)
     frames, size = tracker.frames, tracker.size
@@ -101,13 +103,16 @@ def track_sequence(source: Path, config: TracksConfig, out: Path) -> None:
     }
     store = TrackStore.build(out, frames, 2 * config.radius + 1, points, attributes)
     windows = [BOUNDARIES[config.boundary](i, config.radius, frames) for i in range(frames)]
-    QUERIES[config.queries](tracker, windows, config, store)
-    store.finish()
+    QUERIES[config.queries](tracker, windows, config, store, part)
+    if part == WHOLE:
+        store.finish()
 
 
-def track_every_frame(tracker, windows, config: TracksConfig, store: TrackStore) -> None:
-    """Fill a store with the tracks of every frame's query grid."""
-    todo = [frame for frame in range(len(windows)) if not store.is_done(frame)]
+def track_every_frame(
+    tracker: Tracker, windows: list, config: TracksConfig, store: TrackStore, part: Part
+) -> None:
+    """Fill a store with the tracks of every frame's query grid, or of a part of the frames."""
+    todo = [frame for frame in part.of(len(windows)) if not store.is_done(frame)]
     for frame in tqdm(todo, desc=f"tracks {store.path.parent.name}", unit="frame"):
         grid = query_grid(tracker.size, config.stride, frame)
         track_queries(tracker, grid, frame, *windows[frame], store)

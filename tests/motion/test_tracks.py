@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from lrtl.config import Part
 from lrtl.datasets import demo
 from lrtl.datasets.render import SIZE
 from lrtl.motion.grids import query_grid
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import ChainedFlow, track_sequence
 from lrtl.motion.windows import reflected_window, shifted_window
-from tests.conftest import chained
+from tests.conftest import assert_same_bytes, chained
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,17 @@ def test_query_grids_cover_every_pixel_once_in_a_cycle():
 
 
 @pytest.mark.parametrize("queries", ["every_frame", "shared"])
+def test_parts_of_a_sequence_make_the_store_that_one_job_makes(exact_flow, tmp_path, queries):
+    config = chained(radius=5, stride=16, queries=queries)
+    track_sequence(exact_flow, config, tmp_path / "one.zarr")
+    for part in ("2/2", "1/2"):
+        track_sequence(exact_flow, config, tmp_path / "parts.zarr", Part.parse(part))
+        assert not (tmp_path / "parts.zarr").exists()
+    track_sequence(exact_flow, config, tmp_path / "parts.zarr")
+    assert_same_bytes(tmp_path / "one.zarr", tmp_path / "parts.zarr")
+
+
+@pytest.mark.parametrize("queries", ["every_frame", "shared"])
 def test_sequence_store_resumes_to_the_same_bytes(exact_flow, tmp_path, monkeypatch, queries):
     config = chained(radius=5, stride=16, queries=queries)
     track_sequence(exact_flow, config, tmp_path / "whole.zarr")
@@ -92,11 +104,3 @@ def test_sequence_store_resumes_to_the_same_bytes(exact_flow, tmp_path, monkeypa
     if queries == "every_frame":  # one unit done twice after each kill
         assert len(calls) == FlowStore.open(exact_flow).attributes["frames"] + len(kills)
     assert_same_bytes(tmp_path / "whole.zarr", tmp_path / "cut.zarr")
-
-
-def assert_same_bytes(whole, cut):
-    """Two folders hold the same files."""
-    names = [{p.relative_to(f) for p in f.rglob("*") if p.is_file()} for f in (whole, cut)]
-    assert names[0] == names[1]
-    for name in names[0]:
-        assert (whole / name).read_bytes() == (cut / name).read_bytes(), name

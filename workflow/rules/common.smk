@@ -22,6 +22,7 @@ wildcard_constraints:
     sequence="|".join(sorted({n for d in DATASETS.values() for n in d.SEQUENCES})),
     experiment="|".join(config["experiments"]),
     seed="[0-9]+",
+    part="[0-9]+",
     estimator="raft_large|raft_small|dis",
     tracker="chained_flow|" + "|".join(TRACKER_WEIGHTS),
     archive="|".join(ARCHIVES),
@@ -64,6 +65,16 @@ def learned(value, otherwise):
     return lambda wildcards: (
         value if wildcards.tracker in TRACKER_WEIGHTS else otherwise
     )
+
+
+def parts_of(pattern):
+    """Input function: the marks of the jobs that share a sequence; none if one does it all."""
+
+    def of(wildcards):
+        parts = range(1, config["split"] + 1) if config["split"] > 1 else []
+        return expand(pattern, part=parts, **wildcards)
+
+    return of
 
 
 def sequences(dataset, scored=False):

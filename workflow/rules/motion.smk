@@ -6,6 +6,7 @@ rule flow:
     input:
         sequence="results/datasets/{dataset}/{sequence}",
         weights=weights_of,
+        parts=parts_of("results/flow/{dataset}/{sequence}/{estimator}.part{part}"),
     output:
         directory("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
     log:
@@ -24,11 +25,13 @@ rule flow:
         weights=lambda wildcards, input: (
             f"--weights {input.weights}" if input.weights else ""
         ),
+        store="results/flow/{dataset}/{sequence}/{estimator}.zarr",
+        part="",
     shell:
         r"""
-        lrtl flow \
+        lrtl flow {params.part} \
             --sequence {input.sequence:q} \
-            --out {output:q} \
+            --out {params.store:q} \
             --threads {threads} \
             {params.settings} \
             {params.weights} \
@@ -36,11 +39,32 @@ rule flow:
         """
 
 
+use rule flow as flow_part with:
+    # One of the jobs that share a sequence; they fill one partial store, which `flow` finishes.
+    input:
+        sequence="results/datasets/{dataset}/{sequence}",
+        weights=weights_of,
+    output:
+        temp(touch("results/flow/{dataset}/{sequence}/{estimator}.part{part}")),
+    log:
+        "logs/flow/{dataset}/{sequence}/{estimator}.part{part}.log",
+    benchmark:
+        "benchmarks/flow/{dataset}/{sequence}/{estimator}.part{part}.tsv"
+    params:
+        settings=flags("flow"),
+        weights=lambda wildcards, input: (
+            f"--weights {input.weights}" if input.weights else ""
+        ),
+        store="results/flow/{dataset}/{sequence}/{estimator}.zarr",
+        part=lambda wildcards: f"--part {wildcards.part}/{config['split']}",
+
+
 rule tracks:
     """Track the query grid of every frame of one sequence."""
     input:
         source=source_of,
         weights=weights_of,
+        parts=parts_of("results/tracks/{dataset}/{sequence}/{tracker}.part{part}"),
     output:
         directory("results/tracks/{dataset}/{sequence}/{tracker}.zarr"),
     log:
@@ -58,13 +82,35 @@ rule tracks:
         weights=lambda wildcards, input: (
             f"--weights {input.weights}" if input.weights else ""
         ),
+        store="results/tracks/{dataset}/{sequence}/{tracker}.zarr",
+        part="",
     shell:
         r"""
-        lrtl tracks \
+        lrtl tracks {params.part} \
             --source {input.source:q} \
-            --out {output:q} \
+            --out {params.store:q} \
             --threads {threads} \
             {params.settings} \
             {params.weights} \
             2>&1 | tee {log:q}
         """
+
+
+use rule tracks as tracks_part with:
+    # One of the jobs that share a sequence; they fill one partial store, which `tracks` finishes.
+    input:
+        source=source_of,
+        weights=weights_of,
+    output:
+        temp(touch("results/tracks/{dataset}/{sequence}/{tracker}.part{part}")),
+    log:
+        "logs/tracks/{dataset}/{sequence}/{tracker}.part{part}.log",
+    benchmark:
+        "benchmarks/tracks/{dataset}/{sequence}/{tracker}.part{part}.tsv"
+    params:
+        settings=flags("tracks"),
+        weights=lambda wildcards, input: (
+            f"--weights {input.weights}" if input.weights else ""
+        ),
+        store="results/tracks/{dataset}/{sequence}/{tracker}.zarr",
+        part=lambda wildcards: f"--part {wildcards.part}/{config['split']}",
