@@ -47,8 +47,8 @@ def exact_flow(tmp_path_factory) -> Path:
     return path
 
 
-def chained(radius: int, stride: int, **changes) -> TracksConfig:
-    """Settings of tracks by chained flow."""
+def tracks_config(radius: int, stride: int, **changes) -> TracksConfig:
+    """Settings of tracks, by chained flow unless changed."""
     settings = {
         "tracker": "chained_flow",
         "size": SIZE,

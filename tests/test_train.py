@@ -15,7 +15,7 @@ from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
 from lrtl.samples import Motion, Quads, moving_average, read_flow, read_tracks
 from lrtl.train import ema_decay, learning_rate, loss_terms, train
-from tests.conftest import chained
+from tests.conftest import tracks_config
 
 NETWORK = NetworkConfig("unet", width=4, components=3, input_size=(48, 80))
 LOSSES = LossConfig(
@@ -56,7 +56,7 @@ def motions(comet, tmp_path_factory):
     folder = tmp_path_factory.mktemp("motion")
     estimate_flow(comet, FlowConfig("dis", (90, 160), (-1, 1), 1, "float32"), folder / "flow.zarr")
     flow = FlowStore.open(folder / "flow.zarr")
-    track_sequence(folder / "flow.zarr", chained(radius=6, stride=8), folder / "tracks.zarr")
+    track_sequence(folder / "flow.zarr", tracks_config(radius=6, stride=8), folder / "tracks.zarr")
     tracks = TrackStore.open(folder / "tracks.zarr")
     return [Motion.load(comet, flow, tracks, NETWORK.input_size)]
 

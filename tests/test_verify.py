@@ -23,7 +23,7 @@ from lrtl.score import score
 from lrtl.segment import load_run, segment
 from lrtl.train import train
 from lrtl.verify import verify
-from tests.conftest import chained
+from tests.conftest import tracks_config
 from tests.test_train import LOSSES, NETWORK, TRAINING
 
 FLIPS = int(os.environ.get("LRTL_FLIPS", "200"))
@@ -48,7 +48,7 @@ def results(tmp_path_factory) -> Path:
     estimate_flow(
         sequence, FlowConfig("dis", (48, 80), (-1, 1), 1, "float32"), folder / "flow.zarr"
     )
-    track_sequence(folder / "flow.zarr", chained(radius=2, stride=4), folder / "tracks.zarr")
+    track_sequence(folder / "flow.zarr", tracks_config(radius=2, stride=4), folder / "tracks.zarr")
     stores = FlowStore.open(folder / "flow.zarr"), TrackStore.open(folder / "tracks.zarr")
     motion = Motion.load(sequence, *stores, NETWORK.input_size)
     losses = LossConfig(**(vars(LOSSES) | {"track_visibility": 0.0}))

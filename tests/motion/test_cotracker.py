@@ -1,13 +1,13 @@
-"""CoTracker's adapter with a stand-in model, and against the real predictor where it is installed."""
+"""CoTracker's adapter with a stand-in model, and against the real code where it is installed."""
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from lrtl.config import TracksConfig
 from lrtl.motion.cotracker import VARIANTS, CoTracker, open_cotracker, released_clip, wanted_windows
 from lrtl.motion.grids import AUXILIARY
+from tests.conftest import tracks_config
 
 SIZE, SEEN = (120, 160), (96, 128)
 
@@ -48,17 +48,8 @@ def config(tmp_path):
     (tmp_path / "weights.pth").write_bytes(b"stand-in")
 
     def build(tracker, **changes):
-        settings = {
-            "size": SIZE,
-            "radius": 20,
-            "stride": 4,
-            "boundary": "paper",
-            "auxiliary": "paper",
-            "points_per_call": 1000,
-            "precision": "float32",
-            "weights": str(tmp_path / "weights.pth"),
-        }
-        return TracksConfig(tracker, **settings | changes)
+        about = {"size": SIZE, "auxiliary": "paper", "weights": str(tmp_path / "weights.pth")}
+        return tracks_config(20, 4, tracker=tracker, **about | changes)
 
     return build
 

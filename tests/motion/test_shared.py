@@ -7,7 +7,7 @@ from lrtl.datasets import demo
 from lrtl.datasets.render import SIZE
 from lrtl.motion.store import TrackStore
 from lrtl.motion.tracks import ChainedFlow, track_sequence
-from tests.conftest import chained
+from tests.conftest import tracks_config
 
 RADIUS, STRIDE = 6, 8
 CELLS = (-(-SIZE[0] // STRIDE), -(-SIZE[1] // STRIDE))
@@ -17,7 +17,7 @@ CELLS = (-(-SIZE[0] // STRIDE), -(-SIZE[1] // STRIDE))
 def shared(request, exact_flow, tmp_path_factory):
     """Shared tracks of `comet`, and the point-frames that were spent on them."""
     spent, original = [], ChainedFlow.track
-    config = chained(RADIUS, STRIDE, queries="shared", boundary=request.param)
+    config = tracks_config(RADIUS, STRIDE, queries="shared", boundary=request.param)
 
     def counting(self, points, frame, first, last):
         spent.append(points.shape[1] * (last - first + 1))

@@ -10,7 +10,7 @@ from lrtl.motion.grids import query_grid
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import ChainedFlow, track_sequence
 from lrtl.motion.windows import reflected_window, shifted_window
-from tests.conftest import assert_same_bytes, chained
+from tests.conftest import assert_same_bytes, tracks_config
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_query_grids_cover_every_pixel_once_in_a_cycle():
 
 @pytest.mark.parametrize("queries", ["every_frame", "shared"])
 def test_parts_of_a_sequence_make_the_store_that_one_job_makes(exact_flow, tmp_path, queries):
-    config = chained(radius=5, stride=16, queries=queries)
+    config = tracks_config(radius=5, stride=16, queries=queries)
     track_sequence(exact_flow, config, tmp_path / "one.zarr")
     for part in ("2/2", "1/2"):
         track_sequence(exact_flow, config, tmp_path / "parts.zarr", Part.parse(part))
@@ -85,7 +85,7 @@ def test_parts_of_a_sequence_make_the_store_that_one_job_makes(exact_flow, tmp_p
 
 @pytest.mark.parametrize("queries", ["every_frame", "shared"])
 def test_sequence_store_resumes_to_the_same_bytes(exact_flow, tmp_path, monkeypatch, queries):
-    config = chained(radius=5, stride=16, queries=queries)
+    config = tracks_config(radius=5, stride=16, queries=queries)
     track_sequence(exact_flow, config, tmp_path / "whole.zarr")
     original, calls, kills = TrackStore.write, [], (3, 20)
 
