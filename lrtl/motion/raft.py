@@ -333,7 +333,7 @@ class Raft(nn.Module):
             hidden, delta = self.update_block(hidden, passes, correlations.around(flow), flow)
             flow = flow + delta.float()
         if hasattr(self.update_block, "mask"):
-            full = _upsample_convex(flow, 0.25 * self.update_block.mask(hidden))
+            full = upsample_convex(flow, 0.25 * self.update_block.mask(hidden))
         else:
             full = 8 * F.interpolate(flow, scale_factor=8, mode="bilinear", align_corners=True)
         left, _right, top, _bottom = _padding(*size)
@@ -362,7 +362,7 @@ def _padding(height: int, width: int) -> tuple[int, int, int, int]:
     )
 
 
-def _upsample_convex(flow: Tensor, weights: Tensor) -> Tensor:
+def upsample_convex(flow: Tensor, weights: Tensor) -> Tensor:
     """Upsample flow (B, 2, h, w) by 8 as learned convex combinations of 3x3 neighbours."""
     batch, _, height, width = flow.shape
     weights = weights.view(batch, 1, 9, 8, 8, height, width).softmax(2)
