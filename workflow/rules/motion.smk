@@ -1,4 +1,5 @@
-# Frames -> flow at several gaps and point tracks, one Zarr store per sequence.
+# Frames -> flow at several gaps and point tracks, one Zarr store per sequence. Both may be shared
+# between workflows with `--cache flow tracks`, which a `benchmark` would forbid.
 
 
 rule flow:
@@ -11,8 +12,6 @@ rule flow:
         directory("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
     log:
         "logs/flow/{dataset}/{sequence}/{estimator}.log",
-    benchmark:
-        "benchmarks/flow/{dataset}/{sequence}/{estimator}.tsv"
     conda:
         "../../envs/lrtl.yaml"
     threads: 1 if not ON_GPU else 4
@@ -69,8 +68,6 @@ rule tracks:
         directory("results/tracks/{dataset}/{sequence}/{tracker}.zarr"),
     log:
         "logs/tracks/{dataset}/{sequence}/{tracker}.log",
-    benchmark:
-        "benchmarks/tracks/{dataset}/{sequence}/{tracker}.tsv"
     conda:
         learned("../../envs/cotracker.yaml", "../../envs/lrtl.yaml")
     resources:
