@@ -6,10 +6,10 @@ import pytest
 from lrtl.config import TracksConfig
 from lrtl.datasets import demo
 from lrtl.datasets.render import SIZE
+from lrtl.motion.grids import query_grid
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import (
     ChainedFlow,
-    query_grid,
     reflected_window,
     shifted_window,
     track_sequence,
@@ -90,8 +90,17 @@ def test_query_grids_cover_every_pixel_once_in_a_cycle():
 
 
 def test_sequence_store_resumes_to_the_same_bytes(exact_flow, tmp_path, monkeypatch):
-    config = TracksConfig("chained_flow", radius=5, stride=16, boundary="paper")
-    track_sequence(exact_flow, config, tmp_path / "whole.zarr")
+    config = TracksConfig(
+        "chained_flow",
+        size=SIZE,
+        radius=5,
+        stride=16,
+        boundary="paper",
+        auxiliary="none",
+        points_per_call=1000,
+        precision="float32",
+    )
+    track_sequence(exact_flow.path, config, tmp_path / "whole.zarr")
     original, calls = TrackStore.write, []
 
     def failing(self, frame, *arguments):
@@ -102,9 +111,9 @@ def test_sequence_store_resumes_to_the_same_bytes(exact_flow, tmp_path, monkeypa
 
     monkeypatch.setattr(TrackStore, "write", failing)
     with pytest.raises(KeyboardInterrupt):
-        track_sequence(exact_flow, config, tmp_path / "cut.zarr")
+        track_sequence(exact_flow.path, config, tmp_path / "cut.zarr")
     assert not (tmp_path / "cut.zarr").exists()
-    track_sequence(exact_flow, config, tmp_path / "cut.zarr")
+    track_sequence(exact_flow.path, config, tmp_path / "cut.zarr")
     assert len(calls) == exact_flow.attributes["frames"] + 1  # one unit done twice
     files = [p.relative_to(tmp_path / "whole.zarr") for p in (tmp_path / "whole.zarr").rglob("*")]
     for file in files:
