@@ -93,7 +93,8 @@ def track_sequence(source: Path, config: TracksConfig, out: Path, part: Part = W
     tracker = TRACKERS[config.tracker](source, config)
     frames, size = tracker.frames, tracker.size
     points = query_grid(size, config.stride, 0).shape[1]
-    settings = {key: value for key, value in asdict(config).items() if key != "weights"}
+    stated = ("weights", "size")  # by their sha256, and by height and width
+    settings = {key: value for key, value in asdict(config).items() if key not in stated}
     attributes = {
         **settings,
         "height": size[0],

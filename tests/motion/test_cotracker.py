@@ -1,4 +1,6 @@
-"""CoTracker's adapter with a stand-in model, and against the real code where it is installed."""
+"""CoTracker's adapter with a stand-in model, and against the real predictor if installed."""
+
+import sys
 
 import cv2
 import numpy as np
@@ -135,7 +137,7 @@ def test_released_clips():
 
 
 def test_without_the_package_the_error_has_remedy_and_licence(config, monkeypatch, tmp_path):
-    monkeypatch.setitem(__import__("sys").modules, "cotracker", None)
+    monkeypatch.setitem(sys.modules, "cotracker", None)
     with pytest.raises(ValueError, match=r"CC BY-NC 4\.0.*pip install 'git\+https.*co-tracker@82e"):
         open_cotracker(tmp_path, config("cotracker2"))
 
@@ -150,7 +152,7 @@ def test_settings_out_of_range_are_named(config):
 
 
 def real_model(tracker):
-    """A small published model with random weights that move points by some px.
+    """A small published model with random weights that move points by a px or more.
 
     The columns that take in the sines of CoTracker2's displacements are damped: random weights on
     frequencies up to 1000 per px let rounding errors grow a thousandfold at every update.
@@ -164,7 +166,6 @@ def real_model(tracker):
         if tracker == "cotracker2":
             model = two.CoTracker2(window_len=8, **small)
             model.updateformer.input_transform.weight[:, :128] *= 1e-3
-            model.updateformer.flow_head.weight *= 2
         else:
             model = three.CoTrackerThreeOnline(window_len=16, **small)
             model.updateformer.flow_head.weight *= 3
@@ -203,16 +204,16 @@ def test_tracks_are_those_of_the_whole_clip(config, tracker):
     """Positions to 1e-3 px within 5 frames of the query frame, with half the windows."""
     model, images, frame = real_model(tracker), moving_texture(25), 14
     adapter = CoTracker(Frames(images), config(tracker), model)
-    adapter.auxiliary = adapter.auxiliary[:, ::5]
+    adapter.auxiliary = adapter.auxiliary[:, ::10]
     generator = np.random.default_rng(1)
-    points = generator.uniform([[0], [0]], [[159], [119]], (2, 6)).astype(np.float32)
+    points = generator.uniform([[0], [0]], [[159], [119]], (2, 4)).astype(np.float32)
     positions, visible = adapter.track(points, frame, 9, 19)
     ahead = predict(model, images, points, frame, adapter.auxiliary, 21)
     behind = predict(model, images[::-1], points, 10, adapter.auxiliary, 17)
     expected, shown = (
         np.concatenate([b[::-1][9:14], a[14:20]]) for a, b in zip(ahead, behind, strict=True)
     )
-    assert np.abs(np.diff(expected, axis=0)).max() > 1
+    assert np.abs(np.diff(expected, axis=0)).max() > 2
     assert np.abs(positions - expected).max() < 1e-3
     if tracker == "cotracker2":
         assert (visible == shown).all()
