@@ -3,7 +3,7 @@
 Background components should be alike and unlike the foreground's, by an affinity that is a named
 choice; foreground components need not be alike, so that several objects can move on their own (a
 normalised cut would keep one of them). What moves on its own seldom touches the frame's border for
-the length of a video: a foreground pays for its share of it.
+the length of a video: a foreground component pays for having more of the border than of the area.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from torch import Tensor
 from lrtl.losses.flow import quadratic_basis
 
 BORDER = 2  # px, the width of the frame's border
+ALIKE = 0.2  # affinity of two motions that are two standard deviations of the noise apart
 
 
 def merge_components(masks: Tensor, flow: Tensor, affinity: str) -> np.ndarray:
@@ -35,10 +36,12 @@ def merge_components(masks: Tensor, flow: Tensor, affinity: str) -> np.ndarray:
     border = torch.ones(masks.shape[-2:], dtype=torch.bool)
     border[BORDER:-BORDER, BORDER:-BORDER] = False
     share = masks[:, :, border].mean((0, 2)).numpy()  # (K,), sums to one
+    area = masks.mean((0, 2, 3)).numpy()
+    price = 2 * share / (share + area).clip(1e-6)  # one where border and area are shared alike
     codes = np.arange(1, 2**count - 1)
     groupings = (codes[:, None] >> np.arange(count)) % 2 == 1  # (groupings, K)
     costs = grouping_costs(AFFINITIES[affinity](masks, flow).numpy(), groupings)
-    return groupings[np.argmin(costs + groupings @ share)]
+    return groupings[np.argmin(costs + groupings @ price)]
 
 
 def motion_affinity(masks: Tensor, flow: Tensor) -> Tensor:
@@ -73,14 +76,14 @@ AFFINITIES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"motion": motion_af
 def grouping_costs(affinity: np.ndarray, groupings: np.ndarray) -> np.ndarray:
     """Cost of foregrounds: correlation clustering (Bansal et al. 2004) of the background alone.
 
-    A pair of components costs A - 1/2 if it is parted by the grouping, 1/2 - A if both are
+    A pair of components costs A - ALIKE if it is parted by the grouping, ALIKE - A if both are
     background, and nothing if both are foreground.
 
     Args:
         affinity: (K, K), symmetric, 0 to 1.
         groupings: (n, K) bool, the foreground components.
     """
-    attraction = affinity - 0.5
+    attraction = affinity - ALIKE
     np.fill_diagonal(attraction, 0)
     parted = np.einsum("ni,ij,nj->n", groupings, attraction, ~groupings)
     return parted - np.einsum("ni,ij,nj->n", ~groupings, attraction, ~groupings) / 2

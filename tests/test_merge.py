@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrtl.datasets import demo
-from lrtl.merge import grouping_costs, merge_components, motion_affinity
+from lrtl.merge import ALIKE, grouping_costs, merge_components, motion_affinity
 
 
 @settings(deadline=None, max_examples=30)
@@ -22,9 +22,9 @@ def test_costs_by_definition(count, seed):
         expected = 0.0
         for i, j in itertools.combinations(range(count), 2):
             if foreground[i] != foreground[j]:
-                expected += affinity[i, j] - 0.5
+                expected += affinity[i, j] - ALIKE
             elif not foreground[i]:
-                expected += 0.5 - affinity[i, j]
+                expected += ALIKE - affinity[i, j]
         assert value == pytest.approx(expected)
 
 
