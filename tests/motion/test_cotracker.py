@@ -166,8 +166,12 @@ def real_model(tracker):
         if tracker == "cotracker2":
             model = two.CoTracker2(window_len=8, **small)
             model.updateformer.input_transform.weight[:, :128] *= 1e-3
-        else:
+        elif tracker == "cotracker3_online":
             model = three.CoTrackerThreeOnline(window_len=16, **small)
+            model.updateformer.flow_head.weight *= 3
+        else:
+            offline = "cotracker.models.core.cotracker.cotracker3_offline"
+            model = pytest.importorskip(offline).CoTrackerThreeOffline(window_len=60, **small)
             model.updateformer.flow_head.weight *= 3
     return model.eval()
 
@@ -181,15 +185,17 @@ def moving_texture(frames):
     return [np.ascontiguousarray(crop) for crop in crops]
 
 
-def predict(model, images, points, frame, auxiliary, other):
-    """Tracks of the real predictor over a whole clip: positions (T, 2, N) and visibility (T, N)."""
+def predict(model, images, points, frame, auxiliary):
+    """Tracks of the real predictor over a whole clip: positions (T, 2, N) and visibility (T, N).
+
+    Points (2, N) are at `frame`; auxiliary points (3, M) have their frames in the first row.
+    """
     from cotracker.predictor import CoTrackerPredictor
 
     predictor = CoTrackerPredictor.__new__(CoTrackerPredictor)
     torch.nn.Module.__init__(predictor)
     predictor.model, predictor.interp_shape = model, SEEN
-    groups = [(frame, points), (other, auxiliary)]
-    queries = np.concatenate([np.vstack([np.full(p.shape[1], t), p]) for t, p in groups], 1).T
+    queries = np.hstack([np.vstack([np.full(points.shape[1], frame), points]), auxiliary]).T
     video = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)[None].float()
     with torch.no_grad():
         positions, visible = predictor._compute_sparse_tracks(
@@ -208,8 +214,9 @@ def test_tracks_are_those_of_the_whole_clip(config, tracker):
     generator = np.random.default_rng(1)
     points = generator.uniform([[0], [0]], [[159], [119]], (2, 4)).astype(np.float32)
     positions, visible = adapter.track(points, frame, 9, 19)
-    ahead = predict(model, images, points, frame, adapter.auxiliary, 21)
-    behind = predict(model, images[::-1], points, 10, adapter.auxiliary, 17)
+    ahead, behind = (np.vstack([np.full(2, t), adapter.auxiliary]) for t in (21, 17))
+    ahead = predict(model, images, points, frame, ahead)
+    behind = predict(model, images[::-1], points, 10, behind)
     expected, shown = (
         np.concatenate([b[::-1][9:14], a[14:20]]) for a, b in zip(ahead, behind, strict=True)
     )
@@ -217,3 +224,16 @@ def test_tracks_are_those_of_the_whole_clip(config, tracker):
     assert np.abs(positions - expected).max() < 1e-3
     if tracker == "cotracker2":
         assert (visible == shown).all()
+
+
+def test_a_joint_pass_is_that_of_the_predictor(config):
+    model, images = real_model("cotracker3_offline"), moving_texture(9)
+    adapter = CoTracker(Frames(images), config("cotracker3_offline"), model)
+    adapter.auxiliary = adapter.auxiliary[:, ::10]
+    points = np.array([[20, 80.5, 150], [30, 60.25, 100]], np.float32)
+    positions, visible = adapter.track(points, 1, 0, 8)  # one auxiliary frame is clamped to 0
+    both = np.hstack([np.vstack([np.full(2, t), adapter.auxiliary]) for t in (0, 8)])
+    expected, shown = predict(model, images, points, 1, both)
+    assert np.abs(np.diff(expected, axis=0)).max() > 2
+    assert np.abs(positions - expected).max() < 1e-3
+    assert (visible == shown).all()
