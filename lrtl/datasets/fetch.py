@@ -29,6 +29,7 @@ ARCHIVES = {
     "DAVIS-data.zip": Published("https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip"),
 }
 
+_TAPNET = "https://storage.googleapis.com/dm-tapnet"
 _COTRACKER = "https://huggingface.co/facebook/cotracker"  # CC BY-NC 4.0, as CoTracker's code
 
 WEIGHTS = {
@@ -40,6 +41,8 @@ WEIGHTS = {
     "raft-things.pth": Published(_RAFT, member="models/raft-things.pth"),
     "cotracker2.pth": Published(f"{_COTRACKER}/resolve/main/cotracker2.pth"),
     "scaled_offline.pth": Published(f"{_COTRACKER}3/resolve/main/scaled_offline.pth"),
+    "tapir_checkpoint_panning.pt": Published(f"{_TAPNET}/tapir_checkpoint_panning.pt"),
+    "bootstapir_checkpoint_v2.pt": Published(f"{_TAPNET}/bootstap/bootstapir_checkpoint_v2.pt"),
     "scaled_online.pth": Published(f"{_COTRACKER}3/resolve/main/scaled_online.pth"),
 }
 

@@ -21,6 +21,7 @@ from lrtl.motion.cotracker import VARIANTS, open_cotracker
 from lrtl.motion.grids import query_grid
 from lrtl.motion.shared import share_tracks
 from lrtl.motion.store import FlowStore, TrackStore
+from lrtl.motion.tapir import TAPIR_VARIANTS, open_tapir
 from lrtl.motion.windows import BOUNDARIES, Tracker, track_queries
 
 
@@ -76,6 +77,7 @@ class ChainedFlow:
 TRACKERS: dict[str, Callable[[Path, TracksConfig], Tracker]] = {
     "chained_flow": ChainedFlow.open,
     **dict.fromkeys(VARIANTS, open_cotracker),
+    **dict.fromkeys(TAPIR_VARIANTS, open_tapir),
 }
 
 

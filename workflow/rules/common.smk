@@ -14,6 +14,8 @@ TRACKER_WEIGHTS = {
     "cotracker2": "cotracker2.pth",
     "cotracker3_offline": "scaled_offline.pth",
     "cotracker3_online": "scaled_online.pth",
+    "tapir": "tapir_checkpoint_panning.pt",
+    "bootstapir": "bootstapir_checkpoint_v2.pt",
 }
 
 
@@ -58,6 +60,15 @@ def source_of(wildcards):
         flow = "results/flow/{dataset}/{sequence}/{estimator}.zarr"
         return motion(flow)(wildcards)
     return f"results/datasets/{wildcards.dataset}/{wildcards.sequence}"
+
+
+def environment_of(wildcards):
+    """The environment with a tracker's code."""
+    if wildcards.tracker.startswith("cotracker"):
+        return "../../envs/cotracker.yaml"
+    if wildcards.tracker in ("tapir", "bootstapir"):
+        return "../../envs/tapnet.yaml"
+    return "../../envs/lrtl.yaml"
 
 
 def learned(value, otherwise):

@@ -69,7 +69,7 @@ rule tracks:
     log:
         "logs/tracks/{dataset}/{sequence}/{tracker}.log",
     conda:
-        learned("../../envs/cotracker.yaml", "../../envs/lrtl.yaml")
+        environment_of
     resources:
         gpu=learned(int(ON_GPU), 0),
         mem_mb=learned(16000, 4000),
