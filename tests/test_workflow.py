@@ -134,7 +134,7 @@ def test_demo_from_frames_to_table_and_what_reruns(checkout):
     edit(checkout, "smoothness_weight: 0.1 ", "smoothness_weight: 0.2 ")
     loss = jobs(snakemake(checkout, "-n", "results/demo_table.csv").stdout)
     assert loss == {"train", "segment", "score", "table"}
-    edit(checkout, "gaps: [-1, 1]}", "gaps: [-1, 1, 2]}")
+    edit(checkout, "gaps: [-1, 1], updates", "gaps: [-1, 1, 2], updates")
     gap = jobs(snakemake(checkout, "-n", "results/demo_table.csv").stdout)
     assert gap == {"flow", "tracks", "train", "segment", "score", "table"}
 
