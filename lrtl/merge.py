@@ -3,7 +3,7 @@
 Background components should be alike and unlike the foreground's, by an affinity that is a named
 choice; foreground components need not be alike, so that several objects can move on their own (a
 normalised cut would keep one of them). What moves on its own seldom touches the frame's border for
-the length of a video: a foreground component pays for having more of the border than of the area.
+the length of a video: a foreground component pays its share of the border over that of the area.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def merge_components(masks: Tensor, flow: Tensor, affinity: str) -> np.ndarray:
     border[BORDER:-BORDER, BORDER:-BORDER] = False
     share = masks[:, :, border].mean((0, 2)).numpy()  # (K,), sums to one
     area = masks.mean((0, 2, 3)).numpy()
-    price = 2 * share / (share + area).clip(1e-6)  # one where border and area are shared alike
+    price = share / area.clip(1e-3)  # one where border and area are shared alike
     codes = np.arange(1, 2**count - 1)
     groupings = (codes[:, None] >> np.arange(count)) % 2 == 1  # (groupings, K)
     costs = grouping_costs(AFFINITIES[affinity](masks, flow).numpy(), groupings)

@@ -79,9 +79,7 @@ def test_calls_have_few_enough_points(config):
 
 def test_without_the_package_the_error_has_remedy_and_licence(config, monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "tapnet", None)
-    with pytest.raises(
-        ValueError, match=r"Apache 2\.0.*--no-deps .git\+https.*tapnet@"
-    ):
+    with pytest.raises(ValueError, match=r"Apache 2\.0.*--no-deps .git\+https.*tapnet@"):
         open_tapir(tmp_path, config("tapir"))
 
 
