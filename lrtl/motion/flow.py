@@ -13,8 +13,9 @@ import lrtl
 from lrtl.config import WHOLE, FlowConfig, Part
 from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
+from lrtl.motion.correlation import HELD_BYTES, pyramid_bytes
 from lrtl.motion.learned import autocast
-from lrtl.motion.raft import HELD_BYTES, Encoding, load_raft, pyramid_bytes
+from lrtl.motion.raft import Encoding, load_raft
 from lrtl.motion.store import FlowStore
 
 BATCH = 8  # pairs at once, at most: more are no faster

@@ -4,7 +4,8 @@ import time
 
 import torch
 
-from lrtl.motion.raft import HELD_BYTES, Correlations, Raft, upsample_convex
+from lrtl.motion.correlation import HELD_BYTES, Correlations
+from lrtl.motion.raft import Raft, upsample_convex
 
 
 def raft_speed():

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from lrtl.datasets import davis
 from lrtl.datasets.layout import Sequence
-from lrtl.motion import raft
-from lrtl.motion.raft import Encoding, Raft, load_raft, pyramid_bytes
+from lrtl.motion import correlation
+from lrtl.motion.correlation import pyramid_bytes
+from lrtl.motion.raft import Encoding, Raft, load_raft
 
 
 def frames(mirror, folder, name, *indices):
@@ -103,8 +104,8 @@ def test_flow_is_the_same_whatever_is_held_or_batched(monkeypatch):
         pair = model.flow(*one, (133, 141), 3)
         torch.testing.assert_close(pair, expected[i : i + 1], atol=1e-3, rtol=0)
     # Blocks of 64 of the 306 source pixels: two held, the others made at every update.
-    monkeypatch.setattr(raft, "BLOCK_BYTES", 64 * 3 * pyramid_bytes(17 * 18))
-    some = model.flow(first, second, (133, 141), 3, 2 * raft.BLOCK_BYTES)
+    monkeypatch.setattr(correlation, "BLOCK_BYTES", 64 * 3 * pyramid_bytes(17 * 18))
+    some = model.flow(first, second, (133, 141), 3, 2 * correlation.BLOCK_BYTES)
     torch.testing.assert_close(some, expected, atol=1e-3, rtol=0)
 
 
