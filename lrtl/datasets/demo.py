@@ -9,10 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 
-from lrtl.datasets.layout import write_sequence
+from lrtl.datasets.layout import encode_jpeg, write_sequence
 from lrtl.datasets.render import MARGIN, SIZE, Layer, Scene, noise_texture, similarity
 
 NAME = "demo"
@@ -20,7 +19,6 @@ ARCHIVE = None
 SCORED = ("comet", "duet", "pause")
 SEQUENCES = (*SCORED, "box")
 LENGTH = 48  # frames of a rendered sequence
-JPEG_QUALITY = 95
 
 MEADOW = np.array([[58, 70, 42], [110, 122, 70], [156, 150, 96], [92, 104, 60]])
 STREET = np.array([[70, 74, 82], [122, 124, 128], [164, 160, 150], [96, 98, 104]])
@@ -91,11 +89,7 @@ def _decode(name: str) -> Iterator[np.ndarray]:
 
 def _jpegs(frames) -> Iterator[tuple[str, bytes]]:
     for index, frame in enumerate(frames):
-        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        done, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
-        if not done:
-            raise ValueError(f"frame {index} cannot be encoded as JPEG")
-        yield _stem(index), data.tobytes()
+        yield _stem(index), encode_jpeg(frame)
 
 
 def _stem(index: int) -> str:

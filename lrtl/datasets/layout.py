@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -25,6 +26,7 @@ def _palette() -> list[int]:
 
 
 PALETTE = _palette()
+JPEG_QUALITY = 95
 UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError)
 
 
@@ -148,6 +150,15 @@ def write_sequence(
             "version": lrtl.__version__,
         }
         (folder / "sequence.json").write_text(json.dumps(about, indent=1) + "\n")
+
+
+def encode_jpeg(frame: np.ndarray) -> bytes:
+    """A frame, RGB (H, W, 3) uint8, as a JPEG file."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ValueError(f"a frame of shape {frame.shape} cannot be encoded as JPEG")
+    return data.tobytes()
 
 
 def _write_frames(folder: Path, label: str, frames) -> tuple[list[str], tuple[int, int]]:
