@@ -71,6 +71,18 @@ def prepare(sequence: str, archive: Path, out: Path) -> None:
     write_sequence(out, NAME, sequence, named, [], asdict(shot))
 
 
+def shot_names(folder: str) -> tuple[str, ...]:
+    """The shots described in a folder.
+
+    Raises:
+        ValueError: there are none.
+    """
+    names = tuple(sorted(path.stem for path in Path(folder).glob("*.json")))
+    if not names:
+        raise ValueError(f"config.clips: {folder} holds no shots; `lrtl segment` writes them")
+    return names
+
+
 def find_clips(path: Path) -> list[Path]:
     """The clips at a path: a video, a folder of frames, or what a folder holds of both.
 

@@ -1,13 +1,16 @@
 # Wildcard constraints and the helpers of the rules; functions stand here alone.
+from itertools import chain
+
 from lrtl.config import resolve, run_seeds, sequence_names, to_flags
 from lrtl.datasets import DATASETS
+from lrtl.datasets.clips import shot_names
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
 
 # Progress bars that end in log files say how far they are twice a minute.
 shell.prefix("export TQDM_MININTERVAL=30; ")
 
-# A GPU job asks for one unless the run is at the scale of a CPU.
-ON_GPU = config["preset"] != "cpu"
+# Jobs ask for a GPU at the scale of the papers.
+ON_GPU = config["preset"] == "paper"
 
 FLOW_WEIGHTS = {"raft_large": "raft-things.pth", "raft_small": "raft-small.pth"}
 TRACKER_WEIGHTS = {
@@ -19,9 +22,15 @@ TRACKER_WEIGHTS = {
 }
 
 
+# The sequences of every dataset; those of clips are the shots that `lrtl segment` found.
+SEQUENCES = {name: dataset.SEQUENCES for name, dataset in DATASETS.items()}
+if config["clips"]:
+    SEQUENCES["clips"] = shot_names(config["clips"])
+
+
 wildcard_constraints:
     dataset="|".join(DATASETS),
-    sequence="|".join(sorted({n for d in DATASETS.values() for n in d.SEQUENCES})),
+    sequence="|".join(sorted(set(chain(*SEQUENCES.values())))),
     experiment="|".join(config["experiments"]),
     seed="[0-9]+",
     part="[0-9]+",
@@ -43,6 +52,8 @@ def flags(*sections):
 
 def archive_of(wildcards):
     """The archive a dataset's frames come from; none if it makes them itself."""
+    if wildcards.dataset == "clips":
+        return f"{config['clips']}/{wildcards.sequence}.json"
     archive = DATASETS[wildcards.dataset].ARCHIVE
     return f"resources/archives/{archive}" if archive else []
 
@@ -90,7 +101,7 @@ def parts_of(pattern):
 
 def sequences(dataset, scored=False):
     """The sequences of a dataset, or those with ground truth, that the config leaves."""
-    names = sequence_names(config, DATASETS[dataset].SEQUENCES)
+    names = sequence_names(config, SEQUENCES[dataset])
     if not scored:
         return names
     names = [name for name in names if name in DATASETS[dataset].SCORED]
@@ -135,21 +146,16 @@ def each(pattern, scored=False):
     return of
 
 
-def products(dataset):
-    """Input function: all there is to make of a dataset, its tables and the pictures of each run."""
+def pictures_of(dataset):
+    """Input function: the pictures of every run of a dataset."""
 
     def of(wildcards):
-        pictures = expand(
+        return expand(
             "results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.mp4",
             dataset=dataset,
             experiment=config["tables"][dataset],
             seed=run_seeds(config, dataset),
             sequence=sequences(dataset),
-        )
-        names = ["table", "landscape"]
-        return (
-            expand("results/{dataset}_{name}.csv", dataset=dataset, name=names)
-            + pictures
         )
 
     return of

@@ -87,10 +87,20 @@ rule pictures:
 rule demo:
     """Everything of the embedded demo: tables, loss landscape and pictures."""
     input:
-        products("demo"),
+        "results/demo_table.csv",
+        "results/demo_landscape.csv",
+        pictures_of("demo"),
 
 
 rule davis:
     """Everything of DAVIS-2016: tables, loss landscape and pictures."""
     input:
-        products("davis"),
+        "results/davis_table.csv",
+        "results/davis_landscape.csv",
+        pictures_of("davis"),
+
+
+rule clips:
+    """The masks and pictures of somebody's own clips."""
+    input:
+        pictures_of("clips"),
