@@ -119,6 +119,7 @@ class Quads:
         motions: list[Motion],
         network: NetworkConfig,
         losses: LossConfig,
+        gaps: tuple[int, ...],
         offset: int,
         workers: int = 0,
     ) -> None:
@@ -129,11 +130,11 @@ class Quads:
         self.items = [
             (index, frame, gap)
             for index, motion in enumerate(motions)
-            for gap in sorted(g for g in motion.flow.attributes["gaps"] if g > 0)
+            for gap in sorted(gaps)
             for frame in range(len(motion.frames) - gap)
         ]
         if not self.items:
-            raise ValueError("no pair of frames to train on; the flow stores have no positive gap")
+            raise ValueError(f"no pair of frames to train on at gaps {gaps}; shorten quad_gaps")
         track_bytes = sum(array.nbytes for array in motions[0].tracks.read_fixed(0)[:3])
         cache = CACHE_BYTES // max(workers, 1)
         self._tracks = _cached(self._read_tracks, cache // track_bytes)
