@@ -127,6 +127,13 @@ class Quads:
         reach = min(motion.tracks.attributes["window"] // 2 for motion in motions)
         if offset > reach:
             raise ValueError(f"quad_offset is {offset}, tracks reach only {reach} frames each way")
+        for motion in motions:
+            stored = motion.flow.attributes["gaps"]
+            if not {sign * gap for gap in gaps for sign in (-1, 1)} <= set(stored):
+                raise ValueError(
+                    f"{motion.flow.path} has flow of gaps {stored}, quads need both signs of "
+                    f"{list(gaps)}; set flow.gaps and run its rule again"
+                )
         self.items = [
             (index, frame, gap)
             for index, motion in enumerate(motions)

@@ -166,6 +166,15 @@ def test_batches_depend_on_seed_and_step_alone(motions):
     assert first["tracks"].shape == (8, 13, 2, 64)
 
 
+def test_quads_draw_the_gaps_they_are_told(motions, monkeypatch):
+    """Other flow in the store, as the gap of 1 for chained tracks, is not trained on."""
+    monkeypatch.setitem(motions[0].flow.attributes, "gaps", [-3, -2, -1, 1, 2, 3])
+    quads = Quads(motions, NETWORK, LOSSES, (3, 2), 5)
+    assert {gap for _, _, gap in quads.items} == {2, 3}
+    with pytest.raises(ValueError, match=r"flow.zarr has flow of gaps .*need both signs of \[4\]"):
+        Quads(motions, NETWORK, LOSSES, (4,), 5)
+
+
 def test_a_flipped_quad_is_the_mirrored_one(motions):
     quads = Quads(motions, NETWORK, LOSSES, (1,), 5)
     plain, mirrored = (quads.batch(np.random.default_rng([0, 3]), 1, p) for p in (0.0, 1.0))

@@ -74,6 +74,8 @@ def test_dry_runs_of_every_dataset(checkout):
         ("results/davis_table.csv", []),
         ("results/davis_table.csv", ["preset=cpu", "sequences=dog,goat"]),
         ("davis", ["preset=cpu"]),
+        ("results/segtrackv2_table.csv", ["preset=cpu"]),
+        ("fbms59", ["preset=cpu", "sequences=bear01,cars1"]),
         ("demo", []),
     ):
         run = snakemake(checkout, "-n", target, config=config or ["preset=paper"])
