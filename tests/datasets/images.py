@@ -1,6 +1,7 @@
-"""Small image files, in the formats of the published archives."""
+"""Small image files and archives of them, in the formats of the published ones."""
 
 import io
+import zipfile
 
 import numpy as np
 from PIL import Image
@@ -27,3 +28,11 @@ def box(top, left, value=255, background=0):
     mask = np.full((*SIZE, *np.shape(value)), background, np.uint8)
     mask[top : top + 6, left : left + 8] = value
     return mask
+
+
+def write_archive(path, files):
+    """A zip archive of files, name to content."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path

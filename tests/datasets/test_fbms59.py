@@ -1,13 +1,11 @@
 """FBMS-59 from archives in the official layout, with its traps, whole and damaged."""
 
-import zipfile
-
 import numpy as np
 import pytest
 
 from lrtl.datasets import fbms59
 from lrtl.datasets.layout import Sequence
-from tests.datasets.images import SIZE, box, encoded, scene
+from tests.datasets.images import SIZE, box, encoded, scene, write_archive
 
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
 JPEG = encoded(scene(60), "JPEG")
@@ -37,10 +35,7 @@ def grey(sequence, first, numbers, mask, stem="{}_{:02d}"):
 
 
 def prepared(tmp_path, files, sequence):
-    path = tmp_path / fbms59.archive_of(sequence)
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
+    path = write_archive(tmp_path / fbms59.archive_of(sequence), files)
     fbms59.prepare(sequence, path, tmp_path / sequence)
     return Sequence.open(tmp_path / sequence)
 

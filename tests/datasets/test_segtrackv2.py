@@ -1,23 +1,15 @@
 """SegTrackv2 from archives in the official layout, with its traps, whole and damaged."""
 
 import json
-import zipfile
 
 import numpy as np
 import pytest
 
 from lrtl.datasets import segtrackv2
 from lrtl.datasets.layout import Sequence
-from tests.datasets.images import SIZE, box, encoded, scene
+from tests.datasets.images import SIZE, box, encoded, scene, write_archive
 
 FRAMES, MASKS = segtrackv2.FRAMES, segtrackv2.MASKS
-
-
-def write(path, files):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return path
 
 
 def girl(frames=21):
@@ -43,7 +35,8 @@ def cheetah():
 
 
 def prepared(tmp_path, files, name):
-    segtrackv2.prepare(name, write(tmp_path / "SegTrackv2.zip", files), tmp_path / name)
+    archive = write_archive(tmp_path / "SegTrackv2.zip", files)
+    segtrackv2.prepare(name, archive, tmp_path / name)
     return Sequence.open(tmp_path / name)
 
 
