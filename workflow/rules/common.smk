@@ -42,8 +42,8 @@ def flags(*sections):
 
 
 def archive_of(wildcards):
-    """The archive a dataset's frames come from; none if it makes them itself."""
-    archive = DATASETS[wildcards.dataset].ARCHIVE
+    """The archive a sequence is in; none if the dataset makes it itself."""
+    archive = DATASETS[wildcards.dataset].archive_of(wildcards.sequence)
     return f"resources/archives/{archive}" if archive else []
 
 
