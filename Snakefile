@@ -33,3 +33,5 @@ localrules:
     clips,
     davis,
     demo,
+    fbms59,
+    segtrackv2,

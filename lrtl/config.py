@@ -156,6 +156,7 @@ class TrainConfig:
 
     steps: int
     quads: int
+    quad_gaps: tuple[int, ...]
     quad_offset: int
     learning_rate: float
     weight_decay: float
@@ -174,6 +175,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "quads", "quad_offset", "ema_every", "checkpoint_every"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        positive = bool(self.quad_gaps) and min(self.quad_gaps) >= 1
+        _require(positive, "quad_gaps", self.quad_gaps, "frame gaps of at least 1")
         _require(self.workers >= 0, "workers", self.workers, "0 or more processes")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         known = TRAIN_PRECISIONS
@@ -270,10 +273,17 @@ def check(config: dict, schema: str | Path) -> None:
         raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
     for dataset, experiments in config["tables"].items():
         for experiment in experiments:
-            settings = resolve(config, dataset, experiment)
-        chained, gaps = settings["tracks"]["tracker"] == "chained_flow", settings["flow"]["gaps"]
-        fits = not chained or {-1, 1} <= set(gaps)
-        _require(fits, f"config.flow.gaps of {dataset}", gaps, "-1 and 1 too, for chained_flow")
+            _check_gaps(dataset, resolve(config, dataset, experiment))
+
+
+def _check_gaps(dataset: str, settings: dict[str, dict]) -> None:
+    """Stop unless the flow has the gaps that tracks and training need."""
+    where, gaps = f"config.flow.gaps of {dataset}", settings["flow"]["gaps"]
+    chained = settings["tracks"]["tracker"] == "chained_flow"
+    fits = not chained or {-1, 1} <= set(gaps)
+    _require(fits, where, gaps, "-1 and 1 too, for chained_flow")
+    drawn = sorted(sign * gap for gap in settings["training"]["quad_gaps"] for sign in (-1, 1))
+    _require(set(drawn) <= set(gaps), where, gaps, f"{drawn} too, for training.quad_gaps")
 
 
 def _is_number(error: ValidationError) -> bool:

@@ -43,10 +43,11 @@ def segment_clips(
     out, work = Path(out), Path(out).resolve() / "work"
     clips = [clip for path in paths for clip in find_clips(path)]
     shots = [shot for clip in clips for shot in find_shots(clip, first, end)]
-    _save(shots, work / "shots")
+    _save(shots, work / "resources" / "clips")
     command = [sys.executable, "-m", "snakemake", "clips", "--cores", cores]
     command += ["--snakefile", ROOT / "Snakefile", "--configfile", ROOT / "config.yaml"]
-    command += ["--directory", work, "--config", f"preset={quality}", "clips=shots", *settings]
+    names = ",".join(shot.name for shot in shots)
+    command += ["--directory", work, "--config", f"preset={quality}", f"clips={names}", *settings]
     if subprocess.run([str(word) for word in command]).returncode:
         raise ValueError(f"a job failed, see above; the same command goes on from {work}")
     for shot in shots:
@@ -60,14 +61,10 @@ def segment_clips(
 
 
 def _save(shots: list[Shot], folder: Path) -> None:
-    """Write the shots' descriptions, and remove those of an earlier call."""
+    """Write the shots' descriptions."""
     names = [shot.name for shot in shots]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"two clips are called {twice[0]}; rename one of them")
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("*.json"):
-        if path.stem not in names:
-            path.unlink()
     for shot in shots:
         shot.save(folder)

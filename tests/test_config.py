@@ -123,6 +123,13 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
         ("training", "learning_rate", "7e-4", "training.learning_rate: '7e-4' is .* need a point"),
         ("flow", "gaps", [0], "config.flow.gaps.0: "),
         ("flow", "gaps", [-2, 2], r"flow.gaps of davis is \[-2, 2\], expected -1 and 1 too"),
+        (
+            "flow",
+            "gaps",
+            [-1, 1, 2],
+            r"flow.gaps of davis .* \[-2, -1, 1, 2\] too, for training.qua",
+        ),
+        ("training", "quad_gaps", [-1], "config.training.quad_gaps.0: "),
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
         ("training", "precision", "half", "config.training.precision: 'half' is not one of"),
         ("tables", "davis", ["flow_onyl"], "unknown experiment 'flow_onyl' .* one of flow_only"),

@@ -43,7 +43,7 @@ def results(tmp_path_factory) -> Path:
     texture = np.random.default_rng(0).integers(0, 255, (60, 120, 3), np.uint8)
     frames = [(f"{t:05d}", jpeg(texture[6:54, 3 * t : 3 * t + 80])) for t in range(FRAMES)]
     masks = [(f"{t:05d}", np.eye(48, 80, dtype=np.uint8)) for t in range(FRAMES)]
-    write_sequence(folder / "datasets", "own", "dog", frames, masks, {})
+    write_sequence(folder / "datasets", "davis", "dog", frames, masks, {})
     sequence = Sequence.open(folder / "datasets")
     estimate_flow(
         sequence, FlowConfig("dis", (48, 80), (-1, 1), 1, "float32"), folder / "flow.zarr"

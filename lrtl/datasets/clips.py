@@ -1,7 +1,7 @@
 """Anybody's own clips: video files and folders of frames, cut into shots.
 
 A shot is a sequence of this dataset. It is described by a small file, `{name}.json`, that says
-which frames of which clip it holds; `config.clips` is the folder of these files.
+which frames of which clip it holds.
 """
 
 import json
@@ -23,9 +23,7 @@ from lrtl.datasets.layout import UNREADABLE, encode_jpeg, write_sequence
 from lrtl.files import whole_file
 
 NAME = "clips"
-ARCHIVE = None
-SEQUENCES = ()  # those of config.clips
-SCORED = ()
+SEQUENCES = SCORED = ()  # the shots are named in the config; nothing is annotated
 
 VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gif", ".ogv")
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -63,24 +61,17 @@ class Shot:
                 temporary.write_text(text)
 
 
+def archive_of(sequence: str) -> str:
+    """The description of a shot."""
+    return f"resources/clips/{sequence}.json"
+
+
 def prepare(sequence: str, archive: Path, out: Path) -> None:
     """Lay out the frames of one shot; `archive` is its `{name}.json`."""
     shot = Shot.open(archive)
     frames = islice(decode(Path(shot.clip)), shot.first, shot.last + 1)
     named = ((f"{i:05d}", encode_jpeg(frame)) for i, frame in enumerate(frames, shot.first))
     write_sequence(out, NAME, sequence, named, [], asdict(shot))
-
-
-def shot_names(folder: str) -> tuple[str, ...]:
-    """The shots described in a folder.
-
-    Raises:
-        ValueError: there are none.
-    """
-    names = tuple(sorted(path.stem for path in Path(folder).glob("*.json")))
-    if not names:
-        raise ValueError(f"config.clips: {folder} holds no shots; `lrtl segment` writes them")
-    return names
 
 
 def find_clips(path: Path) -> list[Path]:

@@ -11,13 +11,14 @@ from pathlib import Path
 import av
 import numpy as np
 
+from lrtl.datasets import davis
 from lrtl.datasets.layout import encode_jpeg, write_sequence
 from lrtl.datasets.render import MARGIN, SIZE, Layer, Scene, noise_texture, similarity
 
 NAME = "demo"
-ARCHIVE = None
 SCORED = ("comet", "duet", "pause")
 SEQUENCES = (*SCORED, "box")
+counts = davis.counts  # which annotated frames count
 LENGTH = 48  # frames of a rendered sequence
 
 MEADOW = np.array([[58, 70, 42], [110, 122, 70], [156, 150, 96], [92, 104, 60]])
@@ -26,6 +27,10 @@ SHORE = np.array([[62, 92, 112], [120, 150, 160], [190, 182, 152], [92, 122, 136
 RED = np.array([[120, 24, 20], [200, 66, 40], [236, 150, 80]])
 BLUE = np.array([[24, 36, 110], [56, 92, 190], [150, 180, 236]])
 PINK = np.array([[110, 20, 84], [196, 60, 150], [244, 170, 220]])
+
+
+def archive_of(sequence: str) -> None:
+    """No archive: the sequences are made here."""
 
 
 def prepare(sequence: str, archive: None, out: Path) -> None:

@@ -3,7 +3,6 @@ from itertools import chain
 
 from lrtl.config import resolve, run_seeds, sequence_names, to_flags
 from lrtl.datasets import DATASETS
-from lrtl.datasets.clips import shot_names
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
 
 # Progress bars that end in log files say how far they are twice a minute.
@@ -22,10 +21,8 @@ TRACKER_WEIGHTS = {
 }
 
 
-# The sequences of every dataset; those of clips are the shots that `lrtl segment` found.
 SEQUENCES = {name: dataset.SEQUENCES for name, dataset in DATASETS.items()}
-if config["clips"]:
-    SEQUENCES["clips"] = shot_names(config["clips"])
+SEQUENCES["clips"] = tuple(config["clips"].split(",")) if config["clips"] else ()
 
 
 wildcard_constraints:
@@ -51,11 +48,8 @@ def flags(*sections):
 
 
 def archive_of(wildcards):
-    """The archive a dataset's frames come from; none if it makes them itself."""
-    if wildcards.dataset == "clips":
-        return f"{config['clips']}/{wildcards.sequence}.json"
-    archive = DATASETS[wildcards.dataset].ARCHIVE
-    return f"resources/archives/{archive}" if archive else []
+    """The archive a sequence is in; none if the dataset makes it itself."""
+    return DATASETS[wildcards.dataset].archive_of(wildcards.sequence) or []
 
 
 def weights_of(wildcards):

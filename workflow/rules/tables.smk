@@ -100,6 +100,22 @@ rule davis:
         pictures_of("davis"),
 
 
+rule segtrackv2:
+    """Everything of SegTrackv2: tables, loss landscape and pictures."""
+    input:
+        "results/segtrackv2_table.csv",
+        "results/segtrackv2_landscape.csv",
+        pictures_of("segtrackv2"),
+
+
+rule fbms59:
+    """Everything of FBMS-59: tables, loss landscape and pictures."""
+    input:
+        "results/fbms59_table.csv",
+        "results/fbms59_landscape.csv",
+        pictures_of("fbms59"),
+
+
 rule clips:
     """The masks and pictures of somebody's own clips."""
     input:
