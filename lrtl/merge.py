@@ -45,6 +45,7 @@ def correlation_clustering(affinity: np.ndarray, share: np.ndarray, area: np.nda
 
     Background components should be alike and unlike the foreground's; foreground components need
     not be alike, so that several objects can move on their own. All 2^K - 2 groupings are compared.
+    What counts as alike was set for motion; DINO's keys have not been tried.
 
     Args:
         affinity: (K, K), symmetric, 0 to 1; 2 <= K <= 16.

@@ -101,8 +101,8 @@ def segment(
     decisions = merge_components(
         masks[: len(affinity)], affinity, config.grouping, config.decision
     )  # (1 or F, K)
-    shares = ", ".join(f"{k} ({share:.0%})" for k, share in enumerate(decisions.mean(0)) if share)
-    print(f"{sequence.name}: foreground of {len(decisions)} decisions: components {shares}")
+    shares = (f"component {k} ({share:.0%})" for k, share in enumerate(decisions.mean(0)) if share)
+    print(f"{sequence.name}: foreground of {len(decisions)} decisions: {', '.join(shares)}")
     with whole_folder(out_masks) as binaries, whole_folder(out_components) as labels:
         for t, (name, soft) in enumerate(zip(sequence.frames, masks, strict=True)):
             size = (sequence.height, sequence.width)
