@@ -137,7 +137,7 @@ def test_sequences_of_one_dataset_come_from_two_archives(checkout):
     (checkout / "mirror").mkdir()
     masks = {"cars3": colour(), "cars1": grey("cars1", 1, (1, 10, 19), box(2, 4))}
     for sequence, files in masks.items():
-        write_archive(checkout / "mirror" / fbms59.archive_of(sequence), files)
+        write_archive(checkout / "mirror" / Path(fbms59.archive_of(sequence)).name, files)
     prepared = [f"results/datasets/fbms59/{sequence}" for sequence in masks]
     run = snakemake(checkout, *prepared, config=["preset=cpu", "mirror=mirror"])
     assert run.returncode == 0, run.stdout + run.stderr

@@ -163,15 +163,6 @@ def write_sequence(
         (folder / "sequence.json").write_text(json.dumps(about, indent=1) + "\n")
 
 
-def encode_jpeg(frame: np.ndarray) -> bytes:
-    """A frame, RGB (H, W, 3) uint8, as a JPEG file."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
-    if not done:
-        raise ValueError(f"a frame of shape {frame.shape} cannot be encoded as JPEG")
-    return data.tobytes()
-
-
 def _write_frames(folder: Path, label: str, frames) -> tuple[list[str], tuple[int, int]]:
     """Write the frames as they are, checked; their names and their size (H, W)."""
     folder.mkdir()

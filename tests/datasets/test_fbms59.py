@@ -1,5 +1,7 @@
 """FBMS-59 from archives in the official layout, with its traps, whole and damaged."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -35,7 +37,7 @@ def grey(sequence, first, numbers, mask, stem="{}_{:02d}"):
 
 
 def prepared(tmp_path, files, sequence):
-    path = write_archive(tmp_path / fbms59.archive_of(sequence), files)
+    path = write_archive(tmp_path / Path(fbms59.archive_of(sequence)).name, files)
     fbms59.prepare(sequence, path, tmp_path / sequence)
     return Sequence.open(tmp_path / sequence)
 
@@ -132,8 +134,8 @@ def test_every_sequence_is_trained_on_and_the_test_set_scored():
     assert sum(int(row["frames"]) for row in rows) == 13_860
     assert sum(int(row["annotated"]) for row in rows) == 720
     assert sum(int(fbms59.PUBLISHED[name]["annotated"]) for name in fbms59.SCORED) == 367
-    assert fbms59.archive_of("bear01") == "FBMS_Trainingset.zip"
-    assert fbms59.archive_of("tennis") == "FBMS_Testset.zip"
+    assert fbms59.archive_of("bear01") == "resources/archives/FBMS_Trainingset.zip"
+    assert fbms59.archive_of("tennis") == "resources/archives/FBMS_Testset.zip"
 
 
 def test_the_last_frame_counts_in_the_own_protocol_alone():
