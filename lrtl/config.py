@@ -190,11 +190,23 @@ class MergeConfig:
     """Merging K components to foreground and background."""
 
     affinity: str
+    affinity_floor: float
+    grouping: str
+    decision: str
+    affinity_weights: str | None = None
 
     def __post_init__(self) -> None:
-        from lrtl.merge import AFFINITIES
+        from lrtl.affinity import AFFINITIES
+        from lrtl.merge import DECISIONS, GROUPINGS
 
         _require(self.affinity in AFFINITIES, "affinity", self.affinity, _one_of(AFFINITIES))
+        floor = self.affinity_floor
+        _require(0 < floor < 1, "affinity_floor", floor, "a cosine between 0 and 1")
+        _require(self.grouping in GROUPINGS, "grouping", self.grouping, _one_of(GROUPINGS))
+        _require(self.decision in DECISIONS, "decision", self.decision, _one_of(DECISIONS))
+        if self.affinity != "motion":
+            expected = f"a file for {self.affinity}"
+            _require(self.affinity_weights is not None, "affinity_weights", None, expected)
 
 
 def _one_of(choices) -> str:

@@ -7,12 +7,14 @@ import jsonschema
 import pytest
 import yaml
 
+from lrtl.affinity import AFFINITIES
 from lrtl.config import (
     CENTRES,
     PRECISIONS,
     TRAIN_PRECISIONS,
     FlowConfig,
     LossConfig,
+    MergeConfig,
     TrainConfig,
     add_flags,
     check,
@@ -22,7 +24,7 @@ from lrtl.config import (
     sequence_names,
     to_flags,
 )
-from lrtl.merge import AFFINITIES
+from lrtl.merge import DECISIONS, GROUPINGS
 from lrtl.models import NETWORKS
 from lrtl.motion.flow import ESTIMATORS
 from lrtl.motion.grids import AUXILIARY
@@ -163,6 +165,8 @@ def test_the_schema_knows_what_the_package_does(schema):
         ("losses", "flow_centre"): CENTRES,
         ("training", "precision"): TRAIN_PRECISIONS,
         ("merge", "affinity"): AFFINITIES,
+        ("merge", "grouping"): GROUPINGS,
+        ("merge", "decision"): DECISIONS,
     }
     for (section, key), names in known.items():
         assert schema["$defs"][section]["properties"][key]["enum"] == list(names)
@@ -180,3 +184,9 @@ def test_settings_validate_themselves(config):
     with pytest.raises(ValueError, match="loss weights"):
         zero = dict.fromkeys(("flow_weight", "trajectory_weight", "smoothness_weight"), 0.0)
         LossConfig(**losses | zero)
+    with pytest.raises(
+        ValueError, match="affinity_weights is None, expected a file for dino_vits8"
+    ):
+        MergeConfig(**config["merge"] | {"affinity": "dino_vits8"})
+    with pytest.raises(ValueError, match=r"affinity_floor is 0\.0, expected"):
+        MergeConfig(**config["merge"] | {"affinity_floor": 0.0})

@@ -88,6 +88,15 @@ def test_dry_runs_of_every_dataset(checkout):
         assert {"flow", "tracks", "train", "segment", "score", "table"} <= jobs(run.stdout)
 
 
+def test_merging_by_appearance_fetches_its_weights(checkout):
+    edit(checkout, "affinity: motion ", "affinity: dino_vits8 ")
+    run = snakemake(checkout, "-n", "-p", "results/demo_table.csv")
+    assert run.returncode == 0, run.stderr
+    assert "fetch_weights" in jobs(run.stdout)
+    weights = "--affinity-weights resources/weights/dino_deitsmall8_pretrain.pth"
+    assert weights in run.stdout + run.stderr
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -17,6 +17,10 @@ TRACKER_WEIGHTS = {
     "tapir": "tapir_checkpoint_panning.pt",
     "bootstapir": "bootstapir_checkpoint_v2.pt",
 }
+DINO_WEIGHTS = {
+    "dino_vits8": "dino_deitsmall8_pretrain.pth",
+    "dino_vitb8": "dino_vitbase8_pretrain.pth",
+}
 
 
 wildcard_constraints:
@@ -51,6 +55,13 @@ def weights_of(wildcards):
     """The checkpoint of a flow estimator or a tracker; none for DIS and chained flow."""
     method = wildcards.get("estimator") or wildcards.tracker
     name = (FLOW_WEIGHTS | TRACKER_WEIGHTS).get(method)
+    return f"resources/weights/{name}" if name else []
+
+
+def affinity_weights_of(wildcards):
+    """The checkpoint whose features compare components; none for motion."""
+    settings = resolve(config, wildcards.dataset, wildcards.experiment)
+    name = DINO_WEIGHTS.get(settings["merge"]["affinity"])
     return f"resources/weights/{name}" if name else []
 
 
