@@ -136,6 +136,8 @@ class LossConfig:
     track_count: int
     track_visibility: float
     track_filter: int
+    neighbours: int
+    context: int | None = None
 
     def __post_init__(self) -> None:
         _require(self.flow_centre in CENTRES, "flow_centre", self.flow_centre, _one_of(CENTRES))
@@ -148,6 +150,9 @@ class LossConfig:
         share = self.track_visibility
         _require(0 <= share <= 1, "track_visibility", share, "a share of the window, 0 to 1")
         _require(self.track_filter % 2 == 1, "track_filter", self.track_filter, "an odd number")
+        _require(self.neighbours in (0, 1), "neighbours", self.neighbours, "0 or 1 frames")
+        context = self.context
+        _require(context is None or context >= 1, "context", context, "at least 1 frame, or none")
 
 
 @dataclass(frozen=True)
@@ -208,7 +213,7 @@ def add_flags(parser: argparse.ArgumentParser, stage: type) -> None:
             count = "+" if rest is ... else 2
             parser.add_argument(flag, type=kind, nargs=count, required=required)
         else:
-            kind = str if field.type == str | None else field.type
+            kind = next(iter(get_args(field.type)), field.type)  # of `int | None`, int
             parser.add_argument(flag, type=kind, required=required)
 
 
@@ -271,6 +276,10 @@ def check(config: dict, schema: str | Path) -> None:
     for dataset, experiments in config["tables"].items():
         for experiment in experiments:
             settings = resolve(config, dataset, experiment)
+            losses, radius = settings["losses"], settings["tracks"]["radius"]
+            reach = (losses["context"] or radius) + losses["neighbours"]
+            expected = f"at least {reach}: losses.context and neighbours of {experiment}"
+            _require(radius >= reach, f"config.tracks.radius of {dataset}", radius, expected)
         chained, gaps = settings["tracks"]["tracker"] == "chained_flow", settings["flow"]["gaps"]
         fits = not chained or {-1, 1} <= set(gaps)
         _require(fits, f"config.flow.gaps of {dataset}", gaps, "-1 and 1 too, for chained_flow")
@@ -313,9 +322,11 @@ def sequence_names(config: dict, available: tuple[str, ...]) -> list[str]:
 
 
 def to_flags(section: dict) -> str:
-    """A section of the config as command-line flags, lists as several values."""
+    """A section of the config as command-line flags, lists as several values, null as none."""
     flags = []
     for key, value in section.items():
+        if value is None:
+            continue
         values = value if isinstance(value, list) else [value]
         flags.append(f"--{key.replace('_', '-')} {' '.join(map(str, values))}")
     return " ".join(flags)
