@@ -124,7 +124,7 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
         ("flow", "gaps", [0], "config.flow.gaps.0: "),
         ("flow", "gaps", [-2, 2], r"flow.gaps of davis is \[-2, 2\], expected -1 and 1 too"),
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
-        ("losses", "neighbours", 1, "tracks.radius of davis is 20, expected at least 21: losses.context"),
+        ("losses", "neighbours", 1, "tracks.radius of davis is 20, expected at least 21"),
         ("training", "precision", "half", "config.training.precision: 'half' is not one of"),
         ("tables", "davis", ["flow_onyl"], "unknown experiment 'flow_onyl' .* one of flow_only"),
         ("tables", "mine", ["lrtl"], "unknown dataset 'mine' in the config; one of davis, demo"),
