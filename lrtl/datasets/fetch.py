@@ -31,6 +31,9 @@ ARCHIVES = {
 
 _TAPNET = "https://storage.googleapis.com/dm-tapnet"
 _COTRACKER = "https://huggingface.co/facebook/cotracker"  # CC BY-NC 4.0, as CoTracker's code
+_PIPS = "https://www.dropbox.com/scl/fi/czdlt2zc2ji2b7zd0pvoe"
+_PIPS_KEY = "rlkey=56ebq4g5dk01kyq8kuismev14"  # part of the published link
+_ALLTRACKER = "https://huggingface.co/aharley/alltracker"
 
 WEIGHTS = {
     "raft-small.pth": Published(
@@ -44,6 +47,8 @@ WEIGHTS = {
     "tapir_checkpoint_panning.pt": Published(f"{_TAPNET}/tapir_checkpoint_panning.pt"),
     "bootstapir_checkpoint_v2.pt": Published(f"{_TAPNET}/bootstap/bootstapir_checkpoint_v2.pt"),
     "scaled_online.pth": Published(f"{_COTRACKER}3/resolve/main/scaled_online.pth"),
+    "reference_model.tar.gz": Published(f"{_PIPS}/reference_model.tar.gz?{_PIPS_KEY}&dl=1"),
+    "alltracker.pth": Published(f"{_ALLTRACKER}/resolve/main/alltracker.pth"),
 }
 
 
