@@ -134,8 +134,6 @@ def tracker_precision():
         tracks.append(tracker.track(points, 12, 7, 17)[0])
     errors = np.linalg.norm(tracks[1] - tracks[0], axis=1)  # (T, N)
     moved = np.median(np.linalg.norm(tracks[0] - points, axis=1))
-    case = (
-        f"float32, {points.shape[1]} points over 11 frames of 120 x 160, which move {moved:.1f} px"
-    )
+    case = f"float32, {points.shape[1]} points, 11 frames of 120 x 160, moving {moved:.1f} px"
     yield "tracker_bfloat16_error", np.median(errors), "px", f"median; {case}"
     yield "tracker_bfloat16_error_95", np.quantile(errors, 0.95), "px", f"95 %; {case}"
