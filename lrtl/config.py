@@ -136,6 +136,8 @@ class LossConfig:
     track_count: int
     track_visibility: float
     track_filter: int
+    neighbours: int
+    context: int | None = None
 
     def __post_init__(self) -> None:
         _require(self.flow_centre in CENTRES, "flow_centre", self.flow_centre, _one_of(CENTRES))
@@ -148,6 +150,9 @@ class LossConfig:
         share = self.track_visibility
         _require(0 <= share <= 1, "track_visibility", share, "a share of the window, 0 to 1")
         _require(self.track_filter % 2 == 1, "track_filter", self.track_filter, "an odd number")
+        _require(self.neighbours in (0, 1), "neighbours", self.neighbours, "0 or 1 frames")
+        context = self.context
+        _require(context is None or context >= 1, "context", context, "at least 1 frame, or none")
 
 
 @dataclass(frozen=True)
@@ -223,7 +228,7 @@ def add_flags(parser: argparse.ArgumentParser, stage: type) -> None:
             count = "+" if rest is ... else 2
             parser.add_argument(flag, type=kind, nargs=count, required=required)
         else:
-            kind = str if field.type == str | None else field.type
+            kind = next(iter(get_args(field.type)), field.type)  # of `int | None`, int
             parser.add_argument(flag, type=kind, required=required)
 
 
@@ -285,17 +290,21 @@ def check(config: dict, schema: str | Path) -> None:
         raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
     for dataset, experiments in config["tables"].items():
         for experiment in experiments:
-            _check_gaps(dataset, resolve(config, dataset, experiment))
+            _check_motion(dataset, experiment, resolve(config, dataset, experiment))
 
 
-def _check_gaps(dataset: str, settings: dict[str, dict]) -> None:
-    """Stop unless the flow has the gaps that tracks and training need."""
+def _check_motion(dataset: str, experiment: str, settings: dict[str, dict]) -> None:
+    """Stop unless flow has the gaps, and tracks the length, that what follows needs."""
     where, gaps = f"config.flow.gaps of {dataset}", settings["flow"]["gaps"]
     chained = settings["tracks"]["tracker"] == "chained_flow"
     fits = not chained or {-1, 1} <= set(gaps)
     _require(fits, where, gaps, "-1 and 1 too, for chained_flow")
     drawn = sorted(sign * gap for gap in settings["training"]["quad_gaps"] for sign in (-1, 1))
     _require(set(drawn) <= set(gaps), where, gaps, f"{drawn} too, for training.quad_gaps")
+    losses, radius = settings["losses"], settings["tracks"]["radius"]
+    reach = (losses["context"] or radius) + losses["neighbours"]
+    expected = f"at least {reach}: losses.context and neighbours of {experiment}"
+    _require(radius >= reach, f"config.tracks.radius of {dataset}", radius, expected)
 
 
 def _is_number(error: ValidationError) -> bool:
@@ -335,9 +344,11 @@ def sequence_names(config: dict, available: tuple[str, ...]) -> list[str]:
 
 
 def to_flags(section: dict) -> str:
-    """A section of the config as command-line flags, lists as several values."""
+    """A section of the config as command-line flags, lists as several values, null as none."""
     flags = []
     for key, value in section.items():
+        if value is None:
+            continue
         values = value if isinstance(value, list) else [value]
         flags.append(f"--{key.replace('_', '-')} {' '.join(map(str, values))}")
     return " ".join(flags)

@@ -1,10 +1,18 @@
 """Published checkpoints."""
 
 import pickle
+import tarfile
+import zlib
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from torch import nn
+
+DAMAGED = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError),  # torch's
+    *(tarfile.TarError, zlib.error),
+)
 
 
 def load_weights(model: nn.Module, path: Path, name: str, expected: str) -> nn.Module:
@@ -12,7 +20,8 @@ def load_weights(model: nn.Module, path: Path, name: str, expected: str) -> nn.M
 
     Args:
         model: what the checkpoint is for.
-        path: the file; a state dict, possibly under `model` and with `module.` before its keys.
+        path: the file, or a tar archive with it; a state dict, possibly under `model` or
+            `model_state_dict` and with `module.` before its keys.
         name: the model's, for errors.
         expected: the file's published name, for errors.
 
@@ -21,14 +30,22 @@ def load_weights(model: nn.Module, path: Path, name: str, expected: str) -> nn.M
     """
     remedy = f"expected {expected} for {name}; delete the file and fetch it again"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        file = _unpacked(path) if tarfile.is_tarfile(path) else path
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except DAMAGED as error:
         raise ValueError(f"{path} is not a torch checkpoint ({error}); {remedy}") from error
     try:
-        state = state.get("model", state)
+        state = state.get("model", state.get("model_state_dict", state))
         state = {key.removeprefix("module."): value for key, value in state.items()}
         model.load_state_dict(state)
     except (AttributeError, RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} does not fit {name} ({reason}); {remedy}") from error
     return model.eval().requires_grad_(False)
+
+
+def _unpacked(path: Path) -> BytesIO:
+    """The last, by name, of the checkpoints in a tar archive."""
+    with tarfile.open(path) as archive:
+        name = max(name for name in archive.getnames() if name.endswith(".pth"))
+        return BytesIO(archive.extractfile(name).read())

@@ -133,6 +133,7 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
         ),
         ("training", "quad_gaps", [-1], "config.training.quad_gaps.0: "),
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
+        ("losses", "neighbours", 1, "tracks.radius of davis is 20, expected at least 21"),
         ("training", "precision", "half", "config.training.precision: 'half' is not one of"),
         ("tables", "davis", ["flow_onyl"], "unknown experiment 'flow_onyl' .* one of flow_only"),
         ("tables", "mine", ["lrtl"], "unknown dataset 'mine' in the config; one of davis, demo"),

@@ -29,6 +29,7 @@ LOSSES = LossConfig(
     track_count=64,
     track_visibility=0.7,
     track_filter=3,
+    neighbours=0,
 )
 TRAINING = TrainConfig(
     steps=12,
@@ -233,7 +234,7 @@ def test_smoothness_compares_the_frames_of_a_quad_that_belong_together(motions):
 def test_drawn_tracks_are_those_of_the_store(motions):
     """Positions and their average, drawn before they are summed, against the whole window's."""
     positions, visibility, _, index = motions[0].tracks.read(20)
-    tracks = read_tracks(motions[0].tracks, 20, LOSSES.track_visibility)
+    tracks = read_tracks(motions[0].tracks, 20, LOSSES)
     assert (visibility.mean(0) >= 0.7).nonzero()[0].tolist() == tracks.usable.tolist()
     columns = tracks.usable[[5, 3, 5]]
     scale = np.array([[853 / 159], [479 / 89]])

@@ -36,6 +36,9 @@ ARCHIVES = {
 _TAPNET = "https://storage.googleapis.com/dm-tapnet"
 _DINO = "https://dl.fbaipublicfiles.com/dino"
 _COTRACKER = "https://huggingface.co/facebook/cotracker"  # CC BY-NC 4.0, as CoTracker's code
+_PIPS = "https://www.dropbox.com/scl/fi/czdlt2zc2ji2b7zd0pvoe"
+_PIPS_KEY = "rlkey=56ebq4g5dk01kyq8kuismev14"  # part of the published link
+_ALLTRACKER = "https://huggingface.co/aharley/alltracker"
 
 WEIGHTS = {
     "raft-small.pth": Published(
@@ -55,6 +58,8 @@ WEIGHTS = {
     "dino_vitbase8_pretrain.pth": Published(
         f"{_DINO}/dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth"
     ),
+    "reference_model.tar.gz": Published(f"{_PIPS}/reference_model.tar.gz?{_PIPS_KEY}&dl=1"),
+    "alltracker.pth": Published(f"{_ALLTRACKER}/resolve/main/alltracker.pth"),
 }
 
 

@@ -12,7 +12,12 @@ from lrtl.files import write_csv
 from tests.benchmarks.pipeline import demo_pipeline
 from tests.benchmarks.raft import raft_speed
 from tests.benchmarks.stores import stores
-from tests.benchmarks.trackers import shared_point_frames, tracker_point_frames, tracker_seconds
+from tests.benchmarks.trackers import (
+    shared_point_frames,
+    tracker_point_frames,
+    tracker_precision,
+    tracker_seconds,
+)
 from tests.benchmarks.trajectory import trajectory_loss_errors, trajectory_loss_speed
 
 
@@ -26,6 +31,7 @@ def main() -> None:
         *tracker_point_frames(),
         *shared_point_frames(),
         *tracker_seconds(),
+        *tracker_precision(),
         *stores(),
         demo_pipeline(),
     ]

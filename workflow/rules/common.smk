@@ -16,6 +16,8 @@ TRACKER_WEIGHTS = {
     "cotracker3_online": "scaled_online.pth",
     "tapir": "tapir_checkpoint_panning.pt",
     "bootstapir": "bootstapir_checkpoint_v2.pt",
+    "pips2": "reference_model.tar.gz",
+    "alltracker": "alltracker.pth",
 }
 DINO_WEIGHTS = {
     "dino_vits8": "dino_deitsmall8_pretrain.pth",
@@ -79,6 +81,8 @@ def environment_of(wildcards):
         return "../../envs/cotracker.yaml"
     if wildcards.tracker in ("tapir", "bootstapir"):
         return "../../envs/tapnet.yaml"
+    if wildcards.tracker in ("pips2", "alltracker"):
+        return f"../../envs/{wildcards.tracker}.yaml"
     return "../../envs/lrtl.yaml"
 
 
