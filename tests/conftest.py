@@ -10,6 +10,7 @@ from lrtl.config import TracksConfig
 from lrtl.datasets import demo
 from lrtl.datasets.layout import Sequence
 from lrtl.datasets.render import SIZE
+from lrtl.models import dino
 from lrtl.motion.store import FlowStore
 
 torch.set_num_threads(2)
@@ -45,6 +46,21 @@ def exact_flow(tmp_path_factory) -> Path:
                 store.write(index, t, scene.flow(t, gap))
     store.finish()
     return path
+
+
+@pytest.fixture
+def tiny_dino(tmp_path, monkeypatch) -> Path:
+    """A checkpoint of random weights; `dino_vits8` has its size, three blocks of 16 channels."""
+    published = dino.ARCHITECTURES["dino_vits8"]
+    tiny = published._replace(channels=16, heads=2, depth=3)
+    monkeypatch.setitem(dino.ARCHITECTURES, "dino_vits8", tiny)
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: 0.3 * torch.randn(value.shape, generator=generator) + name.endswith("norm1.weight")
+        for name, value in dino.DinoKeys("dino_vits8").state_dict().items()
+    }
+    torch.save(weights, tmp_path / tiny.weights)
+    return tmp_path / tiny.weights
 
 
 def tracks_config(radius: int, stride: int, **changes) -> TracksConfig:

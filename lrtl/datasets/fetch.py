@@ -30,6 +30,7 @@ ARCHIVES = {
 }
 
 _TAPNET = "https://storage.googleapis.com/dm-tapnet"
+_DINO = "https://dl.fbaipublicfiles.com/dino"
 _COTRACKER = "https://huggingface.co/facebook/cotracker"  # CC BY-NC 4.0, as CoTracker's code
 
 WEIGHTS = {
@@ -44,6 +45,12 @@ WEIGHTS = {
     "tapir_checkpoint_panning.pt": Published(f"{_TAPNET}/tapir_checkpoint_panning.pt"),
     "bootstapir_checkpoint_v2.pt": Published(f"{_TAPNET}/bootstap/bootstapir_checkpoint_v2.pt"),
     "scaled_online.pth": Published(f"{_COTRACKER}3/resolve/main/scaled_online.pth"),
+    "dino_deitsmall8_pretrain.pth": Published(
+        f"{_DINO}/dino_deitsmall8_pretrain/dino_deitsmall8_pretrain.pth"
+    ),
+    "dino_vitbase8_pretrain.pth": Published(
+        f"{_DINO}/dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth"
+    ),
 }
 
 

@@ -18,7 +18,7 @@ from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
 from lrtl.motion.grids import AUXILIARY
 from lrtl.motion.learned import autocast, device, import_code, pixel_scale, read_frames
-from lrtl.motion.weights import load_weights
+from lrtl.weights import load_weights
 
 COMMIT = "82e02e8029753ad4ef13cf06be7f4fc5facdda4d"
 INSTALL = f"pip install 'git+https://github.com/facebookresearch/co-tracker@{COMMIT}'"

@@ -1,4 +1,4 @@
-"""Published checkpoints of the networks that estimate motion."""
+"""Published checkpoints."""
 
 import pickle
 from pathlib import Path
