@@ -14,7 +14,7 @@ from lrtl.config import LossConfig, MergeConfig, NetworkConfig
 from lrtl.datasets.layout import Sequence, write_mask
 from lrtl.files import check_file, whole_folder
 from lrtl.merge import merge_components
-from lrtl.models import NETWORKS
+from lrtl.models import NETWORKS, backbone_sha256
 from lrtl.motion.flow import resize_frame
 from lrtl.motion.store import FlowStore
 from lrtl.samples import read_flow
@@ -22,11 +22,17 @@ from lrtl.samples import read_flow
 BATCH = 8
 
 
-def load_run(run: Path) -> tuple[torch.nn.Module, NetworkConfig, LossConfig]:
+def load_run(
+    run: Path, backbone: str | None = None
+) -> tuple[torch.nn.Module, NetworkConfig, LossConfig]:
     """Load the EMA network of a training run with the settings it was trained under.
 
+    Args:
+        run: the folder.
+        backbone: the file of weights that the network was built on, if it was.
+
     Raises:
-        ValueError: the folder is not a finished run, or damaged.
+        ValueError: the folder is not a finished run, or damaged, or of another backbone.
     """
     try:
         check_file(run / "config.yaml")
@@ -35,8 +41,14 @@ def load_run(run: Path) -> tuple[torch.nn.Module, NetworkConfig, LossConfig]:
         weights = load_file(run / "weights.safetensors")
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{run} is not a finished run ({error}); train it again") from error
-    network = NetworkConfig(**_tuples(settings["network"]))
-    model = NETWORKS[network.network](network.components, network.width)
+    trained = _tuples(settings["network"])
+    network = NetworkConfig(**trained | {"backbone": backbone})
+    if (found := backbone_sha256(network)) != trained["backbone"]:
+        raise ValueError(
+            f"{run} was trained on a backbone of sha256 {trained['backbone']}, {backbone} has "
+            f"{found}; fetch the file again, or train again"
+        )
+    model = NETWORKS[network.network](network)
     model.load_state_dict(weights)
     return model.eval(), network, LossConfig(**_tuples(settings["losses"]))
 
@@ -61,13 +73,14 @@ def segment(
     config: MergeConfig,
     out_masks: Path,
     out_components: Path,
+    backbone: str | None = None,
 ) -> None:
     """Write the foreground masks and components of every frame as indexed PNGs at original size.
 
     The flow decides which components make up the foreground, once for the video: see
-    `lrtl.merge`. No ground truth is read.
+    `lrtl.merge`. `backbone` is for `load_run`. No ground truth is read.
     """
-    model, network, losses = load_run(run)
+    model, network, losses = load_run(run, backbone)
     masks = predict(model, sequence, network.input_size)
     gap = min(g for g in flow.attributes["gaps"] if g > 0)
     pairs = range(len(masks) - gap)

@@ -1,13 +1,21 @@
 """Published checkpoints."""
 
 import pickle
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
 
-def load_weights(model: nn.Module, path: Path, name: str, expected: str) -> nn.Module:
+def load_weights(
+    model: nn.Module,
+    path: Path,
+    name: str,
+    expected: str,
+    convert: Callable[[dict], dict] = dict,
+) -> nn.Module:
     """Load a published checkpoint, tensors only, into a model and freeze it.
 
     Args:
@@ -15,6 +23,7 @@ def load_weights(model: nn.Module, path: Path, name: str, expected: str) -> nn.M
         path: the file; a state dict, possibly under `model` and with `module.` before its keys.
         name: the model's, for errors.
         expected: the file's published name, for errors.
+        convert: makes a state dict of the model out of the published one.
 
     Raises:
         ValueError: the file is not a checkpoint of this architecture.
@@ -27,8 +36,26 @@ def load_weights(model: nn.Module, path: Path, name: str, expected: str) -> nn.M
     try:
         state = state.get("model", state)
         state = {key.removeprefix("module."): value for key, value in state.items()}
-        model.load_state_dict(state)
+        model.load_state_dict(convert(state))
     except (AttributeError, RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} does not fit {name} ({reason}); {remedy}") from error
     return model.eval().requires_grad_(False)
+
+
+def renamed(state: dict, names: dict[str, str | None]) -> dict:
+    """A state dict under other names.
+
+    Args:
+        state: name to tensor.
+        names: regular expression of the beginning of a name to what takes its place, None to leave
+            the tensor out; all that match apply, in their order.
+    """
+    out = {}
+    for name, value in state.items():
+        for pattern, replacement in names.items():
+            if name is not None and re.match(pattern, name):
+                name = None if replacement is None else re.sub(pattern, replacement, name, count=1)
+        if name is not None:
+            out[name] = value
+    return out

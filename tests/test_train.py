@@ -17,7 +17,7 @@ from lrtl.samples import Motion, Quads, moving_average, read_flow, read_tracks
 from lrtl.train import ema_decay, learning_rate, loss_terms, train
 from tests.conftest import tracks_config
 
-NETWORK = NetworkConfig("unet", width=4, components=3, input_size=(48, 80))
+NETWORK = NetworkConfig("unet", width=4, components=3, input_size=(48, 80), decoder="paper")
 LOSSES = LossConfig(
     flow_weight=0.03,
     trajectory_weight=5e-5,

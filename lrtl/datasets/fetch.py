@@ -31,6 +31,7 @@ ARCHIVES = {
 
 _TAPNET = "https://storage.googleapis.com/dm-tapnet"
 _DINO = "https://dl.fbaipublicfiles.com/dino"
+_SWIN = "https://github.com/SwinTransformer/storage/releases/download/v1.0.0"
 _COTRACKER = "https://huggingface.co/facebook/cotracker"  # CC BY-NC 4.0, as CoTracker's code
 
 WEIGHTS = {
@@ -50,6 +51,14 @@ WEIGHTS = {
     ),
     "dino_vitbase8_pretrain.pth": Published(
         f"{_DINO}/dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth"
+    ),
+    "swin_tiny_patch4_window7_224.pth": Published(
+        f"{_SWIN}/swin_tiny_patch4_window7_224.pth",
+        "9f71c168d837d1b99dd1dc29e14990a7a9e8bdc5f673d46b04fe36fe15590ad3",
+    ),
+    "resnet50-0676ba61.pth": Published(
+        "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
     ),
 }
 

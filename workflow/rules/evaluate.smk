@@ -8,6 +8,7 @@ rule segment:
         config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
         sequence="results/datasets/{dataset}/{sequence}",
         flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
+        backbone=backbone_of,
     output:
         masks=directory("results/masks/{dataset}/{experiment}/seed{seed}/{sequence}"),
         components=directory(
@@ -25,6 +26,9 @@ rule segment:
         runtime="1h",
     params:
         settings=flags("merge"),
+        backbone=lambda wildcards, input: (
+            f"--backbone {input.backbone}" if input.backbone else ""
+        ),
     shell:
         r"""
         lrtl segment \
@@ -35,6 +39,7 @@ rule segment:
             --components {output.components:q} \
             --threads {threads} \
             {params.settings} \
+            {params.backbone} \
             2>&1 | tee {log:q}
         """
 
