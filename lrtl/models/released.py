@@ -39,7 +39,9 @@ NAMES = {
     r"mask_embed\.layers\.2": "transformer.embed.4",
 }
 RANDOM_STATE = [  # of numpy, which the checkpoints hold too
-    (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
+    np._core.multiarray._reconstruct,
+    np._core.multiarray.scalar,
+    (np._core.multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),  # numpy 1's name
     (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
     np.ndarray,
     np.dtype,
