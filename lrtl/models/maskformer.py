@@ -32,9 +32,9 @@ class MaskFormer(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Map RGB frames (B, 3, H, W) in 0..255, sides multiples of 32, to logits (B, K, H, W).
 
-        Mask features would be a last 3x3 convolution to 256 channels, multiplied by the components'
-        embeddings. Here embeddings multiply its kernels: the same for 9 K products a pixel, summed
-        over neighbours.
+        Mask features are a 3x3 convolution of the pixels, multiplied by the embeddings. Here the
+        embeddings multiply its kernels first: the same, with 9 K products a pixel, summed over
+        neighbours, in place of 256 channels.
         """
         size = frames.shape[-2:]
         if size[0] % MULTIPLE or size[1] % MULTIPLE:
@@ -76,7 +76,7 @@ class PaperUpsampling(nn.Sequential):
     A normalised 1x1 convolution is the same before upsampling, at a quarter of the cost.
     """
 
-    def __init__(self, _: nn.GroupNorm) -> None:
+    def __init__(self) -> None:
         layers: list[nn.Module] = []
         for _ in range(2):
             layers += [normalised(CHANNELS, 3), nn.ReLU(), normalised(CHANNELS, 1), nn.ReLU()]
@@ -106,7 +106,7 @@ class ReleasedUpsampling(nn.Module):
         return x
 
 
-UPSAMPLING = {"paper": PaperUpsampling, "released": ReleasedUpsampling}
+UPSAMPLING = {"paper": lambda norm: PaperUpsampling(), "released": ReleasedUpsampling}
 
 
 class QueryDecoder(nn.Module):

@@ -1,7 +1,7 @@
 """Checkpoints the authors released: MaskFormer over DINO's keys, trained on a data set each.
 
-https://thor.robots.ox.ac.uk/lrtl/pytorch_checkpoints/{davis,stv2,fbms}_best_ckpt.pth, detectron2's
-format. DINO's weights are not in them. Their best checkpoints were chosen with ground truth.
+https://thor.robots.ox.ac.uk/lrtl/pytorch_checkpoints/{davis,stv2,fbms}_best_ckpt.pth, in
+detectron2's format, without DINO's weights. Ground truth chose the step they are of.
 """
 
 from pathlib import Path
@@ -52,6 +52,8 @@ RANDOM_STATE = [  # of numpy, which the checkpoints hold too
 
 def load_released(model: MaskFormer, path: Path) -> MaskFormer:
     """Load a checkpoint of the authors into a network of `decoder` released over `FrozenDino`.
+
+    These are the weights at that step, not their average, as in the released evaluation.
 
     Raises:
         ValueError: the file is not such a checkpoint.

@@ -73,7 +73,7 @@ def test_maps_of_the_released_decoder_grow():
 
 def test_small_convolutions_commute_with_upsampling():
     """The paper's order: 3x3 convolution, nearest upsampling, 1x1 convolution."""
-    upsampling = PaperUpsampling(None)
+    upsampling = PaperUpsampling()
     for _, norm in (m for m in upsampling if isinstance(m, nn.Sequential)):
         nn.init.normal_(norm.weight)
         nn.init.normal_(norm.bias)
@@ -162,7 +162,7 @@ def test_gradients_reach_what_learns(network, size, published, monkeypatch):
     """At the papers' sizes; what the first layer knows of the components is still zero."""
     monkeypatch.setattr(backbones, "load_dino", lambda name, path: DinoKeys(name))
     path = str(published.get(network, "dino_vitbase8_pretrain.pth"))
-    model = NETWORKS[network](NetworkConfig(network, 64, 4, size, "paper", path)).train()
+    model = NETWORKS[network](NetworkConfig(network, 64, 4, size, "paper", path)).eval()
     logits = model(255 * torch.rand(1, 3, *size))
     assert logits.shape == (1, 4, *size)
     logits.softmax(1).square().mean().backward()
