@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     add(_tracks, TracksConfig, source=Path, out=Path, part=str)
     motion = {"sequences": [Path], "flow": [Path], "tracks": [Path]}
     add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
-    run = {"weights": Path, "backbone": str, "sequence": Path, "flow": Path}
+    run = {"weights": Path, "backbone-weights": str, "sequence": Path, "flow": Path}
     add(_segment, MergeConfig, **run, masks=Path, components=Path)
     add(_score, sequences=[Path], masks=[Path], components=[Path], out=Path)
     add(_table, dataset=str, scores=[Path], runs=[Path], table=Path, sequences=Path)
@@ -90,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-OPTIONAL = ("mirror", "archive", "part", "backbone")
+OPTIONAL = ("mirror", "archive", "part", "backbone-weights")
 
 
 def _fetch(a: argparse.Namespace) -> None:
@@ -134,7 +134,7 @@ def _segment(a: argparse.Namespace) -> None:
         FlowStore.open(a.flow),
         MergeConfig(a.affinity),
     )
-    segment(a.weights.parent, sequence, flow, merge, a.masks, a.components, a.backbone)
+    segment(a.weights.parent, sequence, flow, merge, a.masks, a.components, a.backbone_weights)
 
 
 def _score(a: argparse.Namespace) -> None:

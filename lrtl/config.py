@@ -112,7 +112,7 @@ class NetworkConfig:
     components: int
     input_size: tuple[int, int]
     decoder: str
-    backbone: str | None = None  # the file of its published weights
+    backbone_weights: str | None = None  # a published file
 
     def __post_init__(self) -> None:
         from lrtl.models import NETWORKS
@@ -126,8 +126,8 @@ class NetworkConfig:
         multiple = 16 if unet else 32
         fits = all(side > 0 and side % multiple == 0 for side in self.input_size)
         _require(fits, "input_size", self.input_size, f"multiples of {multiple} px")
-        given = unet or self.backbone is not None
-        _require(given, "backbone", None, f"the file of weights for {self.network}")
+        given = unet or self.backbone_weights is not None
+        _require(given, "backbone_weights", None, f"a file for {self.network}")
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,13 @@ BATCH = 8
 
 
 def load_run(
-    run: Path, backbone: str | None = None
+    run: Path, backbone_weights: str | None = None
 ) -> tuple[torch.nn.Module, NetworkConfig, LossConfig]:
     """Load the EMA network of a training run with the settings it was trained under.
 
     Args:
         run: the folder.
-        backbone: the file of weights that the network was built on, if it was.
+        backbone_weights: the file of weights that the network was built on, if it was.
 
     Raises:
         ValueError: the folder is not a finished run, or damaged, or of another backbone.
@@ -42,10 +42,11 @@ def load_run(
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{run} is not a finished run ({error}); train it again") from error
     trained = _tuples(settings["network"])
-    network = NetworkConfig(**trained | {"backbone": backbone})
-    if (found := backbone_sha256(network)) != trained["backbone"]:
+    network = NetworkConfig(**trained | {"backbone_weights": backbone_weights})
+    found, expected = backbone_sha256(network), trained["backbone_weights"]
+    if found != expected:
         raise ValueError(
-            f"{run} was trained on a backbone of sha256 {trained['backbone']}, {backbone} has "
+            f"{run} was trained on backbone weights of sha256 {expected}, {backbone_weights} has "
             f"{found}; fetch the file again, or train again"
         )
     model = NETWORKS[network.network](network)
@@ -73,14 +74,14 @@ def segment(
     config: MergeConfig,
     out_masks: Path,
     out_components: Path,
-    backbone: str | None = None,
+    backbone_weights: str | None = None,
 ) -> None:
     """Write the foreground masks and components of every frame as indexed PNGs at original size.
 
     The flow decides which components make up the foreground, once for the video: see
-    `lrtl.merge`. `backbone` is for `load_run`. No ground truth is read.
+    `lrtl.merge`. `backbone_weights` is for `load_run`. No ground truth is read.
     """
-    model, network, losses = load_run(run, backbone)
+    model, network, losses = load_run(run, backbone_weights)
     masks = predict(model, sequence, network.input_size)
     gap = min(g for g in flow.attributes["gaps"] if g > 0)
     pairs = range(len(masks) - gap)

@@ -51,7 +51,7 @@ def train(
         FloatingPointError: the loss or its gradient is not finite; the step is named.
     """
     settings = {
-        "network": asdict(network) | {"backbone": backbone_sha256(network)},
+        "network": asdict(network) | {"backbone_weights": backbone_sha256(network)},
         "losses": asdict(losses),
         "training": {k: v for k, v in asdict(training).items() if k != "workers"},
         "seed": seed,

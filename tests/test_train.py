@@ -246,15 +246,17 @@ def test_a_maskformer_is_loaded_with_its_backbone(
 ):
     motion, config = maskformer(network, motions, comet, tiny_backbones)
     train(motion, config, LOSSES, replace(TRAINING, steps=1), 0, tmp_path / "run")
-    model, loaded, _ = load_run(tmp_path / "run", config.backbone)
+    model, loaded, _ = load_run(tmp_path / "run", config.backbone_weights)
     weights = load_file(tmp_path / "run/weights.safetensors")
     assert loaded == config
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
     assert (network != "maskformer_dino") == any(name.startswith("backbone") for name in weights)
-    with pytest.raises(ValueError, match="backbone is None"):
+    with pytest.raises(ValueError, match="backbone_weights is None"):
         load_run(tmp_path / "run")
     others = [path for name, path in tiny_backbones.items() if name != network]
-    with pytest.raises(ValueError, match=r"was trained on a backbone of sha256 \w+, .*\.pth has"):
+    with pytest.raises(
+        ValueError, match=r"was trained on backbone weights of sha256 \w+, .*\.pth has"
+    ):
         load_run(tmp_path / "run", str(others[0]))
 
 

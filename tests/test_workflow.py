@@ -88,7 +88,7 @@ def test_a_dry_run_over_backbones(checkout):
     assert run.returncode == 0, run.stderr
     name = "swin_tiny_patch4_window7_224.pth"
     assert run.stdout.count(f"--name {name}") == 1
-    assert run.stdout.count(f"--backbone resources/weights/{name}") == 2 * 3  # seeds
+    assert run.stdout.count(f"--backbone-weights resources/weights/{name}") == 2 * 3  # seeds
     assert run.stdout.count("--learning-rate 6e-05 --weight-decay 0.01") == 3
 
 

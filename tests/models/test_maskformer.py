@@ -177,8 +177,8 @@ def test_gradients_reach_what_learns(network, size, published, monkeypatch):
 def test_settings_name_what_is_missing():
     with pytest.raises(ValueError, match=r"input_size is \(48, 64\), expected multiples of 32 px"):
         NetworkConfig("maskformer_swin", 64, 4, (48, 64), "paper", "weights.pth")
-    with pytest.raises(ValueError, match="backbone is None, expected the file of weights for mask"):
+    with pytest.raises(ValueError, match="backbone_weights is None, expected a file for mask"):
         NetworkConfig("maskformer_swin", 64, 4, (64, 64), "paper")
     with pytest.raises(ValueError, match="decoder is 'ours', expected one of paper, released"):
         NetworkConfig("unet", 64, 4, (48, 64), "ours")
-    assert NetworkConfig("unet", 64, 4, (48, 64), "paper").backbone is None
+    assert NetworkConfig("unet", 64, 4, (48, 64), "paper").backbone_weights is None

@@ -59,7 +59,7 @@ def weights_of(wildcards):
     return f"resources/weights/{name}" if name else []
 
 
-def backbone_of(wildcards):
+def backbone_weights_of(wildcards):
     """The published weights an experiment's network is built on; none for the U-Net."""
     settings = resolve(config, wildcards.dataset, wildcards.experiment)
     name = BACKBONE_WEIGHTS.get(settings["network"]["network"])

@@ -8,7 +8,7 @@ rule segment:
         config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
         sequence="results/datasets/{dataset}/{sequence}",
         flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
-        backbone=backbone_of,
+        backbone_weights=backbone_weights_of,
     output:
         masks=directory("results/masks/{dataset}/{experiment}/seed{seed}/{sequence}"),
         components=directory(
@@ -26,8 +26,10 @@ rule segment:
         runtime="1h",
     params:
         settings=flags("merge"),
-        backbone=lambda wildcards, input: (
-            f"--backbone {input.backbone}" if input.backbone else ""
+        backbone_weights=lambda wildcards, input: (
+            f"--backbone-weights {input.backbone_weights}"
+            if input.backbone_weights
+            else ""
         ),
     shell:
         r"""
@@ -39,7 +41,7 @@ rule segment:
             --components {output.components:q} \
             --threads {threads} \
             {params.settings} \
-            {params.backbone} \
+            {params.backbone_weights} \
             2>&1 | tee {log:q}
         """
 

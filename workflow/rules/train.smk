@@ -7,7 +7,7 @@ rule train:
         sequences=each("results/datasets/{dataset}/{sequence}"),
         flow=each("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
         tracks=each("results/tracks/{dataset}/{sequence}/{tracker}.zarr"),
-        backbone=backbone_of,
+        backbone_weights=backbone_weights_of,
     output:
         weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
         metrics="results/runs/{dataset}/{experiment}/seed{seed}/metrics.csv",
@@ -25,8 +25,10 @@ rule train:
         runtime="12h",
     params:
         settings=flags("network", "losses", "training"),
-        backbone=lambda wildcards, input: (
-            f"--backbone {input.backbone}" if input.backbone else ""
+        backbone_weights=lambda wildcards, input: (
+            f"--backbone-weights {input.backbone_weights}"
+            if input.backbone_weights
+            else ""
         ),
         out=lambda wildcards, output: output.weights.rpartition("/")[0],
     shell:
@@ -39,6 +41,6 @@ rule train:
             --seed {wildcards.seed} \
             --threads {threads} \
             {params.settings} \
-            {params.backbone} \
+            {params.backbone_weights} \
             2>&1 | tee {log:q}
         """
