@@ -10,17 +10,21 @@ from lrtl.models.backbones import FrozenDino, resnet_50, swin_tiny
 from lrtl.models.maskformer import MaskFormer
 from lrtl.models.unet import UNet
 
+BACKBONES: dict[str, Callable[[NetworkConfig], nn.Module]] = {
+    "maskformer_dino": lambda config: FrozenDino(config.backbone_weights),
+    "maskformer_swin": lambda config: swin_tiny(config.backbone_weights, config.decoder),
+    "maskformer_resnet": lambda config: resnet_50(config.backbone_weights),
+}
+
+
+def maskformer(config: NetworkConfig) -> MaskFormer:
+    """MaskFormer over one of `BACKBONES`."""
+    return MaskFormer(BACKBONES[config.network](config), config.components, config.decoder)
+
+
 NETWORKS: dict[str, Callable[[NetworkConfig], nn.Module]] = {
-    "unet": lambda c: UNet(c.components, c.width),
-    "maskformer_dino": lambda c: MaskFormer(
-        FrozenDino(c.backbone_weights), c.components, c.decoder
-    ),
-    "maskformer_swin": lambda c: MaskFormer(
-        swin_tiny(c.backbone_weights, c.decoder), c.components, c.decoder
-    ),
-    "maskformer_resnet": lambda c: MaskFormer(
-        resnet_50(c.backbone_weights), c.components, c.decoder
-    ),
+    "unet": lambda config: UNet(config.components, config.width),
+    **dict.fromkeys(BACKBONES, maskformer),
 }
 
 
