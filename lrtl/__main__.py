@@ -129,11 +129,8 @@ def _train(a: argparse.Namespace) -> None:
 
 def _segment(a: argparse.Namespace) -> None:
     """Predict components of a sequence and merge them to its foreground."""
-    sequence, flow, merge = (
-        Sequence.open(a.sequence),
-        FlowStore.open(a.flow),
-        MergeConfig(a.affinity),
-    )
+    sequence, flow = Sequence.open(a.sequence), FlowStore.open(a.flow)
+    merge = from_flags(a, MergeConfig)
     segment(a.weights.parent, sequence, flow, merge, a.masks, a.components, a.backbone_weights)
 
 

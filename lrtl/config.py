@@ -164,6 +164,7 @@ class TrainConfig:
 
     steps: int
     quads: int
+    quad_gaps: tuple[int, ...]
     quad_offset: int
     learning_rate: float
     weight_decay: float
@@ -182,6 +183,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "quads", "quad_offset", "ema_every", "checkpoint_every"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        positive = bool(self.quad_gaps) and min(self.quad_gaps) >= 1
+        _require(positive, "quad_gaps", self.quad_gaps, "frame gaps of at least 1")
         _require(self.workers >= 0, "workers", self.workers, "0 or more processes")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         known = TRAIN_PRECISIONS
@@ -195,11 +198,23 @@ class MergeConfig:
     """Merging K components to foreground and background."""
 
     affinity: str
+    affinity_floor: float
+    grouping: str
+    decision: str
+    affinity_weights: str | None = None
 
     def __post_init__(self) -> None:
-        from lrtl.merge import AFFINITIES
+        from lrtl.affinity import AFFINITIES
+        from lrtl.merge import DECISIONS, GROUPINGS
 
         _require(self.affinity in AFFINITIES, "affinity", self.affinity, _one_of(AFFINITIES))
+        floor = self.affinity_floor
+        _require(0 < floor < 1, "affinity_floor", floor, "a cosine between 0 and 1")
+        _require(self.grouping in GROUPINGS, "grouping", self.grouping, _one_of(GROUPINGS))
+        _require(self.decision in DECISIONS, "decision", self.decision, _one_of(DECISIONS))
+        if self.affinity != "motion":
+            expected = f"a file for {self.affinity}"
+            _require(self.affinity_weights is not None, "affinity_weights", None, expected)
 
 
 def _one_of(choices) -> str:
@@ -278,10 +293,17 @@ def check(config: dict, schema: str | Path) -> None:
         raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
     for dataset, experiments in config["tables"].items():
         for experiment in experiments:
-            settings = resolve(config, dataset, experiment)
-        chained, gaps = settings["tracks"]["tracker"] == "chained_flow", settings["flow"]["gaps"]
-        fits = not chained or {-1, 1} <= set(gaps)
-        _require(fits, f"config.flow.gaps of {dataset}", gaps, "-1 and 1 too, for chained_flow")
+            _check_gaps(dataset, resolve(config, dataset, experiment))
+
+
+def _check_gaps(dataset: str, settings: dict[str, dict]) -> None:
+    """Stop unless the flow has the gaps that tracks and training need."""
+    where, gaps = f"config.flow.gaps of {dataset}", settings["flow"]["gaps"]
+    chained = settings["tracks"]["tracker"] == "chained_flow"
+    fits = not chained or {-1, 1} <= set(gaps)
+    _require(fits, where, gaps, "-1 and 1 too, for chained_flow")
+    drawn = sorted(sign * gap for gap in settings["training"]["quad_gaps"] for sign in (-1, 1))
+    _require(set(drawn) <= set(gaps), where, gaps, f"{drawn} too, for training.quad_gaps")
 
 
 def _is_number(error: ValidationError) -> bool:

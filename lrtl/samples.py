@@ -119,6 +119,7 @@ class Quads:
         motions: list[Motion],
         network: NetworkConfig,
         losses: LossConfig,
+        gaps: tuple[int, ...],
         offset: int,
         workers: int = 0,
     ) -> None:
@@ -126,14 +127,21 @@ class Quads:
         reach = min(motion.tracks.attributes["window"] // 2 for motion in motions)
         if offset > reach:
             raise ValueError(f"quad_offset is {offset}, tracks reach only {reach} frames each way")
+        for motion in motions:
+            stored = motion.flow.attributes["gaps"]
+            if not {sign * gap for gap in gaps for sign in (-1, 1)} <= set(stored):
+                raise ValueError(
+                    f"{motion.flow.path} has flow of gaps {stored}, quads need both signs of "
+                    f"{list(gaps)}; set flow.gaps and run its rule again"
+                )
         self.items = [
             (index, frame, gap)
             for index, motion in enumerate(motions)
-            for gap in sorted(g for g in motion.flow.attributes["gaps"] if g > 0)
+            for gap in sorted(gaps)
             for frame in range(len(motion.frames) - gap)
         ]
         if not self.items:
-            raise ValueError("no pair of frames to train on; the flow stores have no positive gap")
+            raise ValueError(f"no pair of frames to train on at gaps {gaps}; shorten quad_gaps")
         track_bytes = sum(array.nbytes for array in motions[0].tracks.read_fixed(0)[:3])
         cache = CACHE_BYTES // max(workers, 1)
         self._tracks = _cached(self._read_tracks, cache // track_bytes)

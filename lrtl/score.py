@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lrtl.datasets import DATASETS
 from lrtl.datasets.layout import Sequence, read_mask
 from lrtl.files import write_csv
 from lrtl.metrics import jaccard, oracle_jaccard
@@ -17,8 +18,8 @@ def score(sequences: list[Path], masks: list[Path], components: list[Path], out:
     better of the mask and its complement (the papers' matching), `J_oracle` the best union of
     components or either of these two, since a merged mask, the sum of soft components, is not
     always such a union; all per frame, 0 to 1; `davis` and `released`, whether the frame counts
-    under DAVIS's protocol (first and last left out) and under the released code's (frames numbered
-    0 and 1 and the last left out).
+    under the dataset's own protocol (DAVIS's leaves out first and last) and under the released
+    code's: see `counts` of its module.
 
     Raises:
         ValueError: a prediction is missing, of another size, not indexed or not binary, the file is
@@ -35,7 +36,7 @@ def score_sequence(folder: Path, masks: Path, components: Path) -> list[dict]:
     if not sequence.annotated:
         raise ValueError(f"{folder} has no ground truth to score against; leave it out")
     size, last = (sequence.height, sequence.width), len(sequence.frames) - 1
-    rows = []
+    counts, rows = DATASETS[sequence.dataset].counts, []
     for index, stem in enumerate(sequence.frames):
         ids = sequence.mask(index)
         if ids is None:
@@ -46,7 +47,6 @@ def score_sequence(folder: Path, masks: Path, components: Path) -> list[dict]:
             raise ValueError(f"{masks / stem}.png has the value {mask.max()}, expected 0 and 1")
         labels = _prediction(components / f"{stem}.png", size)
         value, complement = jaccard(mask > 0, truth), jaccard(mask == 0, truth)
-        number = int(stem) if stem.isdigit() else index
         rows.append(
             {
                 "sequence": sequence.name,
@@ -55,8 +55,7 @@ def score_sequence(folder: Path, masks: Path, components: Path) -> list[dict]:
                 "J": round(value, 6),
                 "J_gt_choice": round(max(value, complement), 6),
                 "J_oracle": round(max(value, complement, oracle_jaccard(labels, truth)), 6),
-                "davis": 0 < index < last,
-                "released": number > 1 and index < last,
+                **counts(index, stem, last),
             }
         )
     return rows

@@ -67,7 +67,8 @@ def train(
     average = NETWORKS[network.network](network).to(device)
     average.load_state_dict(model.state_dict())
     optimizer = torch.optim.AdamW(parameter_groups(model, training.weight_decay))
-    quads = Quads(motions, network, losses, training.quad_offset, training.workers)
+    gaps, offset = training.quad_gaps, training.quad_offset
+    quads = Quads(motions, network, losses, gaps, offset, training.workers)
     batches = Batches(quads, training, seed)
 
     checkpoint = Path(f"{out}.checkpoint")

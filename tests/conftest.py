@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrtl.config import TracksConfig
+from lrtl.config import MergeConfig, TracksConfig
 from lrtl.datasets import demo
 from lrtl.datasets.layout import Sequence
 from lrtl.datasets.render import SIZE
@@ -104,6 +104,17 @@ def tracks_config(radius: int, stride: int, **changes) -> TracksConfig:
         "precision": "float32",
     }
     return TracksConfig(radius=radius, stride=stride, **settings | changes)
+
+
+def merge_config(**changes) -> MergeConfig:
+    """Settings of merging, the defaults unless changed."""
+    settings = {
+        "affinity": "motion",
+        "affinity_floor": 1e-12,
+        "grouping": "correlation_clustering",
+        "decision": "video",
+    }
+    return MergeConfig(**settings | changes)
 
 
 def assert_same_bytes(whole, cut):

@@ -7,12 +7,14 @@ import jsonschema
 import pytest
 import yaml
 
+from lrtl.affinity import AFFINITIES
 from lrtl.config import (
     CENTRES,
     PRECISIONS,
     TRAIN_PRECISIONS,
     FlowConfig,
     LossConfig,
+    MergeConfig,
     TrainConfig,
     add_flags,
     check,
@@ -22,7 +24,7 @@ from lrtl.config import (
     sequence_names,
     to_flags,
 )
-from lrtl.merge import AFFINITIES
+from lrtl.merge import DECISIONS, GROUPINGS
 from lrtl.models import NETWORKS
 from lrtl.models.maskformer import UPSAMPLING
 from lrtl.motion.flow import ESTIMATORS
@@ -124,6 +126,13 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
         ("training", "learning_rate", "7e-4", "training.learning_rate: '7e-4' is .* need a point"),
         ("flow", "gaps", [0], "config.flow.gaps.0: "),
         ("flow", "gaps", [-2, 2], r"flow.gaps of davis is \[-2, 2\], expected -1 and 1 too"),
+        (
+            "flow",
+            "gaps",
+            [-1, 1, 2],
+            r"flow.gaps of davis .* \[-2, -1, 1, 2\] too, for training.qua",
+        ),
+        ("training", "quad_gaps", [-1], "config.training.quad_gaps.0: "),
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
         ("training", "precision", "half", "config.training.precision: 'half' is not one of"),
         ("tables", "davis", ["flow_onyl"], "unknown experiment 'flow_onyl' .* one of flow_only"),
@@ -158,6 +167,8 @@ def test_the_schema_knows_what_the_package_does(schema):
         ("losses", "flow_centre"): CENTRES,
         ("training", "precision"): TRAIN_PRECISIONS,
         ("merge", "affinity"): AFFINITIES,
+        ("merge", "grouping"): GROUPINGS,
+        ("merge", "decision"): DECISIONS,
     }
     for (section, key), names in known.items():
         assert schema["$defs"][section]["properties"][key]["enum"] == list(names)
@@ -175,3 +186,9 @@ def test_settings_validate_themselves(config):
     with pytest.raises(ValueError, match="loss weights"):
         zero = dict.fromkeys(("flow_weight", "trajectory_weight", "smoothness_weight"), 0.0)
         LossConfig(**losses | zero)
+    with pytest.raises(
+        ValueError, match="affinity_weights is None, expected a file for dino_vits8"
+    ):
+        MergeConfig(**config["merge"] | {"affinity": "dino_vits8"})
+    with pytest.raises(ValueError, match=r"affinity_floor is 0\.0, expected"):
+        MergeConfig(**config["merge"] | {"affinity_floor": 0.0})

@@ -31,7 +31,7 @@ def jpeg():
 
 def write(folder, stems=STEMS, annotated=range(LENGTH)):
     masks = [(stems[t], truth(t)) for t in annotated]
-    write_sequence(folder, "test", folder.name, [(s, jpeg()) for s in stems], masks, {})
+    write_sequence(folder, "davis", folder.name, [(s, jpeg()) for s in stems], masks, {})
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ LOSSES = LossConfig(
 TRAINING = TrainConfig(
     steps=12,
     quads=1,
+    quad_gaps=(1,),
     quad_offset=5,
     learning_rate=1e-3,
     weight_decay=1e-4,
@@ -157,7 +158,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(motions, tmp_path, monkeypatch)
 
 def test_batches_depend_on_seed_and_step_alone(motions):
     def draw():
-        quads = Quads(motions, NETWORK, LOSSES, 5)
+        quads = Quads(motions, NETWORK, LOSSES, (1,), 5)
         return quads.batch(np.random.default_rng([0, 7]), 2, 0.5)
 
     first, second = draw(), draw()
@@ -167,8 +168,17 @@ def test_batches_depend_on_seed_and_step_alone(motions):
     assert first["tracks"].shape == (8, 13, 2, 64)
 
 
+def test_quads_draw_the_gaps_they_are_told(motions, monkeypatch):
+    """Other flow in the store, as the gap of 1 for chained tracks, is not trained on."""
+    monkeypatch.setitem(motions[0].flow.attributes, "gaps", [-3, -2, -1, 1, 2, 3])
+    quads = Quads(motions, NETWORK, LOSSES, (3, 2), 5)
+    assert {gap for _, _, gap in quads.items} == {2, 3}
+    with pytest.raises(ValueError, match=r"flow.zarr has flow of gaps .*need both signs of \[4\]"):
+        Quads(motions, NETWORK, LOSSES, (4,), 5)
+
+
 def test_a_flipped_quad_is_the_mirrored_one(motions):
-    quads = Quads(motions, NETWORK, LOSSES, 5)
+    quads = Quads(motions, NETWORK, LOSSES, (1,), 5)
     plain, mirrored = (quads.batch(np.random.default_rng([0, 3]), 1, p) for p in (0.0, 1.0))
     np.testing.assert_array_equal(mirrored["frames"], plain["frames"][..., ::-1])
     np.testing.assert_array_equal(mirrored["flow"][:, 0], -plain["flow"][:, 0, :, ::-1])
@@ -210,7 +220,7 @@ class Moved:
 
 def test_smoothness_compares_the_frames_of_a_quad_that_belong_together(motions):
     """Zero for masks that are the same in F and F+d, whatever F+g and F+d+g hold."""
-    quads = Quads(motions, NETWORK, LOSSES, 5)
+    quads = Quads(motions, NETWORK, LOSSES, (1,), 5)
     batch = _tensors(quads.batch(np.random.default_rng(0), 2, 0.0))
     colour = torch.tensor([[1.0, 0, 0], [0, 1, 0]] * 2 * 2)
     masks = colour[:, :, None, None].expand(8, 3, 48, 80)

@@ -13,6 +13,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lrtl.datasets import fbms59
+from lrtl.datasets.layout import Sequence
+from tests.datasets.images import box, write_archive
+from tests.datasets.test_fbms59 import colour, grey
+
 ROOT = Path(__file__).parents[1]
 TINY = ["sequences=comet,box", "preset=cpu"]
 STAGES = {
@@ -74,11 +79,22 @@ def test_dry_runs_of_every_dataset(checkout):
         ("results/davis_table.csv", []),
         ("results/davis_table.csv", ["preset=cpu", "sequences=dog,goat"]),
         ("davis", ["preset=cpu"]),
+        ("results/segtrackv2_table.csv", ["preset=cpu"]),
+        ("fbms59", ["preset=cpu", "sequences=bear01,cars1"]),
         ("demo", []),
     ):
         run = snakemake(checkout, "-n", target, config=config or ["preset=paper"])
         assert run.returncode == 0, run.stderr
         assert {"flow", "tracks", "train", "segment", "score", "table"} <= jobs(run.stdout)
+
+
+def test_merging_by_appearance_fetches_its_weights(checkout):
+    edit(checkout, "affinity: motion ", "affinity: dino_vits8 ")
+    run = snakemake(checkout, "-n", "-p", "results/demo_table.csv")
+    assert run.returncode == 0, run.stderr
+    assert "fetch_weights" in jobs(run.stdout)
+    weights = "--affinity-weights resources/weights/dino_deitsmall8_pretrain.pth"
+    assert weights in run.stdout + run.stderr
 
 
 def test_a_dry_run_over_backbones(checkout):
@@ -126,6 +142,20 @@ def test_a_missing_archive_without_network(checkout):
     assert run.returncode != 0
     assert "cannot download DAVIS-data.zip" in run.stdout + run.stderr
     assert "mirror=FOLDER" in run.stdout + run.stderr
+
+
+def test_sequences_of_one_dataset_come_from_two_archives(checkout):
+    (checkout / "mirror").mkdir()
+    masks = {"cars3": colour(), "cars1": grey("cars1", 1, (1, 10, 19), box(2, 4))}
+    for sequence, files in masks.items():
+        write_archive(checkout / "mirror" / fbms59.archive_of(sequence), files)
+    prepared = [f"results/datasets/fbms59/{sequence}" for sequence in masks]
+    run = snakemake(checkout, *prepared, config=["preset=cpu", "mirror=mirror"])
+    assert run.returncode == 0, run.stdout + run.stderr
+    for folder in prepared:
+        assert len(Sequence.open(checkout / folder).annotated) == 3
+    archives = sorted(p.name for p in (checkout / "resources/archives").glob("*.zip"))
+    assert archives == ["FBMS_Testset.zip", "FBMS_Trainingset.zip"]
 
 
 def test_demo_from_frames_to_table_and_what_reruns(checkout):

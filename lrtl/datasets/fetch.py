@@ -24,9 +24,13 @@ class Published(NamedTuple):
 
 
 _RAFT = "https://dl.dropboxusercontent.com/s/4j4z58wuv8o0mfz/models.zip"
+_FBMS = "https://lmb.informatik.uni-freiburg.de/resources/datasets/fbms"
 
 ARCHIVES = {
     "DAVIS-data.zip": Published("https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip"),
+    "SegTrackv2.zip": Published("https://web.engr.oregonstate.edu/~lif/SegTrack2/SegTrackv2.zip"),
+    "FBMS_Trainingset.zip": Published(f"{_FBMS}/FBMS_Trainingset.zip"),
+    "FBMS_Testset.zip": Published(f"{_FBMS}/FBMS_Testset.zip"),
 }
 
 _TAPNET = "https://storage.googleapis.com/dm-tapnet"

@@ -77,7 +77,7 @@ def loader_speed(dog, flow, tracks, settings):
     network, losses = NetworkConfig(**settings["network"]), LossConfig(**settings["losses"])
     training = TrainConfig(**settings["training"])
     motion = samples.Motion.load(dog, flow, tracks, network.input_size)
-    quads = samples.Quads([motion], network, losses, training.quad_offset)
+    quads = samples.Quads([motion], network, losses, (1,), training.quad_offset)
     for workers in (1, 2):
         loader = DataLoader(
             Batches(quads, training, 0), None, sampler=range(24), num_workers=workers

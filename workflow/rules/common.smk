@@ -22,6 +22,10 @@ BACKBONE_WEIGHTS = {
     "maskformer_swin": "swin_tiny_patch4_window7_224.pth",
     "maskformer_resnet": "resnet50-0676ba61.pth",
 }
+DINO_WEIGHTS = {
+    "dino_vits8": "dino_deitsmall8_pretrain.pth",
+    "dino_vitb8": "dino_vitbase8_pretrain.pth",
+}
 
 
 wildcard_constraints:
@@ -47,8 +51,8 @@ def flags(*sections):
 
 
 def archive_of(wildcards):
-    """The archive a dataset's frames come from; none if it makes them itself."""
-    archive = DATASETS[wildcards.dataset].ARCHIVE
+    """The archive a sequence is in; none if the dataset makes it itself."""
+    archive = DATASETS[wildcards.dataset].archive_of(wildcards.sequence)
     return f"resources/archives/{archive}" if archive else []
 
 
@@ -63,6 +67,13 @@ def backbone_weights_of(wildcards):
     """The published weights an experiment's network is built on; none for the U-Net."""
     settings = resolve(config, wildcards.dataset, wildcards.experiment)
     name = BACKBONE_WEIGHTS.get(settings["network"]["network"])
+    return f"resources/weights/{name}" if name else []
+
+
+def affinity_weights_of(wildcards):
+    """The checkpoint whose features compare components; none for motion."""
+    settings = resolve(config, wildcards.dataset, wildcards.experiment)
+    name = DINO_WEIGHTS.get(settings["merge"]["affinity"])
     return f"resources/weights/{name}" if name else []
 
 

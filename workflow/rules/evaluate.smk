@@ -9,6 +9,7 @@ rule segment:
         sequence="results/datasets/{dataset}/{sequence}",
         flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
         backbone_weights=backbone_weights_of,
+        affinity_weights=affinity_weights_of,
     output:
         masks=directory("results/masks/{dataset}/{experiment}/seed{seed}/{sequence}"),
         components=directory(
@@ -31,6 +32,11 @@ rule segment:
             if input.backbone_weights
             else ""
         ),
+        affinity_weights=lambda wildcards, input: (
+            f"--affinity-weights {input.affinity_weights}"
+            if input.affinity_weights
+            else ""
+        ),
     shell:
         r"""
         lrtl segment \
@@ -42,6 +48,7 @@ rule segment:
             --threads {threads} \
             {params.settings} \
             {params.backbone_weights} \
+            {params.affinity_weights} \
             2>&1 | tee {log:q}
         """
 

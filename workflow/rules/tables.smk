@@ -94,3 +94,15 @@ rule davis:
     """Everything of DAVIS-2016: tables, loss landscape and pictures."""
     input:
         products("davis"),
+
+
+rule segtrackv2:
+    """Everything of SegTrackv2: tables, loss landscape and pictures."""
+    input:
+        products("segtrackv2"),
+
+
+rule fbms59:
+    """Everything of FBMS-59: tables, loss landscape and pictures."""
+    input:
+        products("fbms59"),
