@@ -79,7 +79,8 @@ def parser() -> argparse.ArgumentParser:
     add(_tracks, TracksConfig, source=Path, out=Path, part=str)
     motion = {"sequences": [Path], "flow": [Path], "tracks": [Path]}
     add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
-    add(_segment, MergeConfig, weights=Path, sequence=Path, flow=Path, masks=Path, components=Path)
+    run = {"weights": Path, "backbone-weights": str, "sequence": Path, "flow": Path}
+    add(_segment, MergeConfig, **run, masks=Path, components=Path)
     add(_score, sequences=[Path], masks=[Path], components=[Path], out=Path)
     add(_table, dataset=str, scores=[Path], runs=[Path], table=Path, sequences=Path)
     add(_landscape, LossConfig, sequence=Path, tracks=Path, out=Path)
@@ -89,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-OPTIONAL = ("mirror", "archive", "part")
+OPTIONAL = ("mirror", "archive", "part", "backbone-weights")
 
 
 def _fetch(a: argparse.Namespace) -> None:
@@ -130,7 +131,7 @@ def _segment(a: argparse.Namespace) -> None:
     """Predict components of a sequence and merge them to its foreground."""
     sequence, flow = Sequence.open(a.sequence), FlowStore.open(a.flow)
     merge = from_flags(a, MergeConfig)
-    segment(a.weights.parent, sequence, flow, merge, a.masks, a.components)
+    segment(a.weights.parent, sequence, flow, merge, a.masks, a.components, a.backbone_weights)
 
 
 def _score(a: argparse.Namespace) -> None:

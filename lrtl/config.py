@@ -111,15 +111,23 @@ class NetworkConfig:
     width: int
     components: int
     input_size: tuple[int, int]
+    decoder: str
+    backbone_weights: str | None = None  # a published file
 
     def __post_init__(self) -> None:
         from lrtl.models import NETWORKS
+        from lrtl.models.maskformer import UPSAMPLING
 
         _require(self.network in NETWORKS, "network", self.network, _one_of(NETWORKS))
         _require(self.width >= 1, "width", self.width, "at least 1 channel")
         _require(2 <= self.components <= 255, "components", self.components, "2 to 255")
-        multiple = all(side > 0 and side % 16 == 0 for side in self.input_size)
-        _require(multiple, "input_size", self.input_size, "multiples of 16 px")
+        _require(self.decoder in UPSAMPLING, "decoder", self.decoder, _one_of(UPSAMPLING))
+        unet = self.network == "unet"
+        multiple = 16 if unet else 32
+        fits = all(side > 0 and side % multiple == 0 for side in self.input_size)
+        _require(fits, "input_size", self.input_size, f"multiples of {multiple} px")
+        given = unet or self.backbone_weights is not None
+        _require(given, "backbone_weights", None, f"a file for {self.network}")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import lrtl
 from lrtl.config import LossConfig, NetworkConfig, TrainConfig
 from lrtl.files import check_file, sum_of, whole_file, write_csv
 from lrtl.losses import flow_loss, smoothness_loss, trajectory_loss
-from lrtl.models import NETWORKS
+from lrtl.models import NETWORKS, backbone_sha256
 from lrtl.samples import Motion, Quads
 
 EMA_CAP = 0.9999
@@ -51,7 +51,7 @@ def train(
         FloatingPointError: the loss or its gradient is not finite; the step is named.
     """
     settings = {
-        "network": asdict(network),
+        "network": asdict(network) | {"backbone_weights": backbone_sha256(network)},
         "losses": asdict(losses),
         "training": {k: v for k, v in asdict(training).items() if k != "workers"},
         "seed": seed,
@@ -62,9 +62,9 @@ def train(
     }
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(seed)
-    model = NETWORKS[network.network](network.components, network.width)
+    model = NETWORKS[network.network](network)
     model = model.to(device, memory_format=torch.channels_last)
-    average = NETWORKS[network.network](network.components, network.width).to(device)
+    average = NETWORKS[network.network](network).to(device)
     average.load_state_dict(model.state_dict())
     optimizer = torch.optim.AdamW(parameter_groups(model, training.weight_decay))
     gaps, offset = training.quad_gaps, training.quad_offset
@@ -84,6 +84,7 @@ def train(
     bar = tqdm(loader, "train", training.steps, initial=start, unit="step")
     for step, batch in zip(steps, bar, strict=True):
         batch = {key: value.to(device) for key, value in batch.items()}
+        torch.manual_seed(seed * 2**32 + step)  # dropout, too, depends on seed and step alone
         with torch.autocast(device.type, torch.bfloat16, training.precision == "bfloat16"):
             logits = model(batch["frames"].float())  # (B, K, h, w)
         masks = logits.float().softmax(1)
@@ -147,9 +148,16 @@ def loss_terms(masks, batch: dict, losses: LossConfig) -> dict:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Convolution weights decay; normalisation parameters and biases do not."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    kept = [p for p in model.parameters() if p.ndim <= 1]
+    """Weights of convolutions and linear layers decay; norms, biases and embeddings do not.
+
+    Released, biases decay as well. Frozen parameters are in no group.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    embeddings = {p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    decayed, kept = [], []
+    for name, p in trained.items():
+        bare = p.ndim <= 1 or p in embeddings or name.endswith("relative_position_bias_table")
+        (kept if bare else decayed).append(p)
     return [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": kept, "weight_decay": 0.0},

@@ -1,8 +1,10 @@
 """Published checkpoints."""
 
 import pickle
+import re
 import tarfile
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -15,7 +17,13 @@ DAMAGED = (
 )
 
 
-def load_weights(model: nn.Module, path: Path, name: str, expected: str) -> nn.Module:
+def load_weights(
+    model: nn.Module,
+    path: Path,
+    name: str,
+    expected: str,
+    convert: Callable[[dict], dict] = dict,
+) -> nn.Module:
     """Load a published checkpoint, tensors only, into a model and freeze it.
 
     Args:
@@ -24,6 +32,7 @@ def load_weights(model: nn.Module, path: Path, name: str, expected: str) -> nn.M
             `model_state_dict` and with `module.` before its keys.
         name: the model's, for errors.
         expected: the file's published name, for errors.
+        convert: makes a state dict of the model out of the published one.
 
     Raises:
         ValueError: the file is not a checkpoint of this architecture.
@@ -37,7 +46,7 @@ def load_weights(model: nn.Module, path: Path, name: str, expected: str) -> nn.M
     try:
         state = state.get("model", state.get("model_state_dict", state))
         state = {key.removeprefix("module."): value for key, value in state.items()}
-        model.load_state_dict(state)
+        model.load_state_dict(convert(state))
     except (AttributeError, RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} does not fit {name} ({reason}); {remedy}") from error
@@ -49,3 +58,21 @@ def _unpacked(path: Path) -> BytesIO:
     with tarfile.open(path) as archive:
         name = max(name for name in archive.getnames() if name.endswith(".pth"))
         return BytesIO(archive.extractfile(name).read())
+
+
+def renamed(state: dict, names: dict[str, str | None]) -> dict:
+    """A state dict under other names.
+
+    Args:
+        state: name to tensor.
+        names: regular expression of the beginning of a name to what takes its place, None to leave
+            the tensor out; all that match apply, in their order.
+    """
+    out = {}
+    for name, value in state.items():
+        for pattern, replacement in names.items():
+            if name is not None and re.match(pattern, name):
+                name = None if replacement is None else re.sub(pattern, replacement, name, count=1)
+        if name is not None:
+            out[name] = value
+    return out

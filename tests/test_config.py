@@ -26,6 +26,7 @@ from lrtl.config import (
 )
 from lrtl.merge import DECISIONS, GROUPINGS
 from lrtl.models import NETWORKS
+from lrtl.models.maskformer import UPSAMPLING
 from lrtl.motion.flow import ESTIMATORS
 from lrtl.motion.grids import AUXILIARY
 from lrtl.motion.tracks import BOUNDARIES, TRACKERS
@@ -163,6 +164,7 @@ def test_the_schema_knows_what_the_package_does(schema):
         ("tracks", "auxiliary"): AUXILIARY,
         ("tracks", "precision"): PRECISIONS,
         ("network", "network"): NETWORKS,
+        ("network", "decoder"): UPSAMPLING,
         ("losses", "flow_centre"): CENTRES,
         ("training", "precision"): TRAIN_PRECISIONS,
         ("merge", "affinity"): AFFINITIES,

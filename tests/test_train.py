@@ -10,14 +10,16 @@ from safetensors.torch import load_file
 from lrtl import train as module
 from lrtl.config import FlowConfig, LossConfig, NetworkConfig, TrainConfig
 from lrtl.losses import flow_loss
+from lrtl.models import NETWORKS
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
 from lrtl.samples import Motion, Quads, moving_average, read_flow, read_tracks
-from lrtl.train import ema_decay, learning_rate, loss_terms, train
+from lrtl.segment import load_run
+from lrtl.train import ema_decay, learning_rate, loss_terms, parameter_groups, train
 from tests.conftest import tracks_config
 
-NETWORK = NetworkConfig("unet", width=4, components=3, input_size=(48, 80))
+NETWORK = NetworkConfig("unet", width=4, components=3, input_size=(48, 80), decoder="paper")
 LOSSES = LossConfig(
     flow_weight=0.03,
     trajectory_weight=5e-5,
@@ -241,6 +243,71 @@ def test_drawn_tracks_are_those_of_the_store(motions):
     drawn = tracks.positions(columns)
     np.testing.assert_allclose(tracks.pixels(drawn), positions[..., columns] * scale, rtol=1e-6)
     assert tracks.query_index == index
+
+
+def maskformer(network, motions, comet, backbones):
+    """Settings of a network, and the motion at its input size."""
+    config = NetworkConfig(network, 64, 3, (32, 64), "released", str(backbones[network]))
+    return [Motion.load(comet, motions[0].flow, motions[0].tracks, (32, 64))], config
+
+
+@pytest.mark.parametrize("network", ["maskformer_dino", "maskformer_swin", "maskformer_resnet"])
+def test_a_maskformer_is_loaded_with_its_backbone(
+    network, motions, comet, tiny_backbones, tmp_path
+):
+    motion, config = maskformer(network, motions, comet, tiny_backbones)
+    train(motion, config, LOSSES, replace(TRAINING, steps=1), 0, tmp_path / "run")
+    model, loaded, _ = load_run(tmp_path / "run", config.backbone_weights)
+    weights = load_file(tmp_path / "run/weights.safetensors")
+    assert loaded == config
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+    assert (network != "maskformer_dino") == any(name.startswith("backbone") for name in weights)
+    with pytest.raises(ValueError, match="backbone_weights is None"):
+        load_run(tmp_path / "run")
+    others = [path for name, path in tiny_backbones.items() if name != network]
+    with pytest.raises(
+        ValueError, match=r"was trained on backbone weights of sha256 \w+, .*\.pth has"
+    ):
+        load_run(tmp_path / "run", str(others[0]))
+
+
+def test_dropout_resumes_too(motions, comet, tiny_backbones, tmp_path, monkeypatch):
+    motion, config = maskformer("maskformer_dino", motions, comet, tiny_backbones)
+    training = replace(TRAINING, steps=2, checkpoint_every=1)
+    train(motion, config, LOSSES, training, 0, tmp_path / "whole")
+    original, calls = module.loss_terms, []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "loss_terms", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(motion, config, LOSSES, training, 0, tmp_path / "killed")
+    train(motion, config, LOSSES, training, 0, tmp_path / "killed")
+    for name in PRODUCTS:
+        whole, resumed = (tmp_path / run / name for run in ("whole", "killed"))
+        assert whole.read_bytes() == resumed.read_bytes()
+
+
+def test_weights_decay_and_the_rest_does_not(tiny_backbones):
+    def names(model, index):
+        of = {id(p): name for name, p in model.named_parameters()}
+        return {of[id(p)] for p in parameter_groups(model, 0.01)[index]["params"]}
+
+    unet = NETWORKS["unet"](NETWORK)
+    assert names(unet, 0) == {n for n, p in unet.named_parameters() if p.ndim > 1}
+    assert names(unet, 1) == {n for n, p in unet.named_parameters() if p.ndim <= 1}
+    for network in ("maskformer_swin", "maskformer_resnet"):
+        path = str(tiny_backbones[network])
+        model = NETWORKS[network](NetworkConfig(network, 64, 3, (32, 64), "released", path))
+        groups = names(model, 0), names(model, 1)
+        assert groups[0] | groups[1] == {n for n, p in model.named_parameters() if p.requires_grad}
+        assert "transformer.layers.3.self_attn.in_proj_weight" in groups[0]
+        assert "transformer.queries.weight" in groups[1]
+        assert not any("norm" in n or "bias" in n for n in groups[0])
 
 
 def test_schedules():

@@ -97,6 +97,17 @@ def test_merging_by_appearance_fetches_its_weights(checkout):
     assert weights in run.stdout + run.stderr
 
 
+def test_a_dry_run_over_backbones(checkout):
+    """Their weights are fetched once and given to training and segmentation."""
+    edit(checkout, "davis: [flow_only, tracks_only, lrtl]", "davis: [unet, maskformer_swin]")
+    run = snakemake(checkout, "-n", "-p", "results/davis_table.csv", config=["sequences=dog"])
+    assert run.returncode == 0, run.stderr
+    name = "swin_tiny_patch4_window7_224.pth"
+    assert run.stdout.count(f"--name {name}") == 1
+    assert run.stdout.count(f"--backbone-weights resources/weights/{name}") == 2 * 3  # seeds
+    assert run.stdout.count("--learning-rate 6e-05 --weight-decay 0.01") == 3
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -19,6 +19,11 @@ TRACKER_WEIGHTS = {
     "pips2": "reference_model.tar.gz",
     "alltracker": "alltracker.pth",
 }
+BACKBONE_WEIGHTS = {
+    "maskformer_dino": "dino_vitbase8_pretrain.pth",
+    "maskformer_swin": "swin_tiny_patch4_window7_224.pth",
+    "maskformer_resnet": "resnet50-0676ba61.pth",
+}
 DINO_WEIGHTS = {
     "dino_vits8": "dino_deitsmall8_pretrain.pth",
     "dino_vitb8": "dino_vitbase8_pretrain.pth",
@@ -57,6 +62,13 @@ def weights_of(wildcards):
     """The checkpoint of a flow estimator or a tracker; none for DIS and chained flow."""
     method = wildcards.get("estimator") or wildcards.tracker
     name = (FLOW_WEIGHTS | TRACKER_WEIGHTS).get(method)
+    return f"resources/weights/{name}" if name else []
+
+
+def backbone_weights_of(wildcards):
+    """The published weights an experiment's network is built on; none for the U-Net."""
+    settings = resolve(config, wildcards.dataset, wildcards.experiment)
+    name = BACKBONE_WEIGHTS.get(settings["network"]["network"])
     return f"resources/weights/{name}" if name else []
 
 
