@@ -121,8 +121,10 @@ class Quads:
         losses: LossConfig,
         offset: int,
         workers: int = 0,
+        flows: int = 1,
     ) -> None:
         self.motions, self.losses, self.offset = motions, losses, offset
+        self.flows = flows
         reach = min(motion.tracks.attributes["window"] // 2 for motion in motions)
         if offset > reach:
             raise ValueError(f"quad_offset is {offset}, tracks reach only {reach} frames each way")
@@ -153,7 +155,8 @@ class Quads:
         Returns:
             frames (B, 3, h, w) uint8; flow (B, 2, H, W); points (B, 2, N) in [-1, 1]; tracks
             (B, T, 2, N) in reference pixels; later_points (B, 2, N) where the tracks are in the
-            partner frame and visible (B, N) bool, whether in both.
+            partner frame and visible (B, N) bool, whether in both. With two flows per image
+            second_flow (B, 2, H, W) too.
         """
         images = []
         for item in rng.integers(len(self.items), size=quads):
@@ -197,7 +200,15 @@ class Quads:
             "later_points": normalise_points(tracks.pixels(positions[row])),
             "visible": tracks.visibility[row, columns],
         }
+        if self.flows == 2:
+            image["second_flow"] = self._flow(index, frame, self._other_gap(rng, index, frame, gap))
         return _flip(image) if flip else image
+
+    def _other_gap(self, rng, index: int, frame: int, gap: int) -> int:
+        """Another gap at which a frame has flow; the same if there is none."""
+        motion = self.motions[index]
+        gaps = [g for g in motion.flow.attributes["gaps"] if 0 <= frame + g < len(motion.frames)]
+        return rng.choice([g for g in gaps if g != gap] or [gap])
 
 
 def _cached(read: Callable, entries: int) -> Callable:
@@ -214,12 +225,16 @@ def normalise_points(points: np.ndarray) -> np.ndarray:
 def _flip(image: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mirror an image and its motion left to right."""
     mirror = np.array([[-1], [1]], np.float32)
+    flows = {key: image[key][..., ::-1] * mirror[..., None] for key in image if "flow" in key}
     tracks = image["tracks"]  # of this sample alone
     np.subtract(REFERENCE[1] - 1, tracks[:, 0], out=tracks[:, 0])
-    return image | {
-        "frames": image["frames"][..., ::-1],
-        "flow": image["flow"][..., ::-1] * mirror[..., None],
-        "points": image["points"] * mirror,
-        "tracks": tracks,
-        "later_points": image["later_points"] * mirror,
-    }
+    return (
+        image
+        | flows
+        | {
+            "frames": image["frames"][..., ::-1],
+            "points": image["points"] * mirror,
+            "tracks": tracks,
+            "later_points": image["later_points"] * mirror,
+        }
+    )

@@ -9,6 +9,7 @@ import yaml
 
 from lrtl.config import (
     CENTRES,
+    OVER_COMPONENTS,
     PRECISIONS,
     TRAIN_PRECISIONS,
     FlowConfig,
@@ -22,6 +23,7 @@ from lrtl.config import (
     sequence_names,
     to_flags,
 )
+from lrtl.losses.flow import CONVENTIONS, MODELS
 from lrtl.merge import AFFINITIES
 from lrtl.models import NETWORKS
 from lrtl.motion.flow import ESTIMATORS
@@ -125,6 +127,8 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
         ("flow", "gaps", [-2, 2], r"flow.gaps of davis is \[-2, 2\], expected -1 and 1 too"),
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
         ("training", "precision", "half", "config.training.precision: 'half' is not one of"),
+        ("losses", "flow_loss", "gwm", "config.losses.flow_loss: 'gwm' is not one of"),
+        ("training", "flows_per_image", 3, "config.training.flows_per_image: 3 is not one of"),
         ("tables", "davis", ["flow_onyl"], "unknown experiment 'flow_onyl' .* one of flow_only"),
         ("tables", "mine", ["lrtl"], "unknown dataset 'mine' in the config; one of davis, demo"),
     ],
@@ -154,6 +158,9 @@ def test_the_schema_knows_what_the_package_does(schema):
         ("tracks", "precision"): PRECISIONS,
         ("network", "network"): NETWORKS,
         ("losses", "flow_centre"): CENTRES,
+        ("losses", "flow_loss"): CONVENTIONS,
+        ("losses", "flow_model"): MODELS,
+        ("losses", "over_components"): OVER_COMPONENTS,
         ("training", "precision"): TRAIN_PRECISIONS,
         ("merge", "affinity"): AFFINITIES,
     }

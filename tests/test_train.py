@@ -22,6 +22,13 @@ LOSSES = LossConfig(
     flow_weight=0.03,
     trajectory_weight=5e-5,
     smoothness_weight=0.1,
+    reconstruction_weight=0.0,
+    perspective_weight=0.0,
+    track_flow_weight=0.0,
+    flow_loss="released",
+    flow_model="quadratic",
+    over_components="mean",
+    smoothness_ramp=0,
     flow_size=(48, 80),
     flow_clip=20.0,
     flow_centre="none",
@@ -34,6 +41,7 @@ TRAINING = TrainConfig(
     steps=12,
     quads=1,
     quad_offset=5,
+    flows_per_image=1,
     learning_rate=1e-3,
     weight_decay=1e-4,
     warmup_steps=4,
@@ -151,6 +159,59 @@ def test_a_loss_that_is_not_finite_stops_the_run(motions, tmp_path, monkeypatch)
     with pytest.raises(FloatingPointError, match="step 0: loss nan"):
         train(motions, NETWORK, LOSSES, TRAINING, 0, tmp_path / "seed0")
     assert not (tmp_path / "seed0").exists()
+
+
+def test_a_run_that_diverges_names_the_step_and_keeps_the_checkpoint_before(
+    motions, undisturbed, tmp_path, monkeypatch
+):
+    """It diverges at step 7, is read before it would be saved at 10, and goes on from 5."""
+    original = module.loss_terms
+
+    def diverged(masks, batch, losses, step):
+        terms = original(masks, batch, losses, step)
+        return terms | {"loss": terms["loss"] * (float("nan") if step == 7 else 1)}
+
+    monkeypatch.setattr(module, "loss_terms", diverged)
+    out = tmp_path / "seed0"
+    with pytest.raises(FloatingPointError, match="step 7: loss nan, gradient norm nan"):
+        train(motions, NETWORK, LOSSES, TRAINING, 0, out)
+    monkeypatch.undo()
+    train(motions, NETWORK, LOSSES, TRAINING, 0, out)
+    for name in PRODUCTS:
+        assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), name
+
+
+def test_when_losses_are_read_changes_nothing(motions, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "READ_EVERY", 1)
+    train(motions, NETWORK, LOSSES, TRAINING, 0, tmp_path / "seed0")
+    for name in PRODUCTS:
+        assert (tmp_path / "seed0" / name).read_bytes() == (undisturbed / name).read_bytes(), name
+
+
+def test_without_averaging_the_last_weights_are_saved(motions, tmp_path):
+    """As an average that is copied at every step, also from a checkpoint on."""
+    copied = replace(TRAINING, ema_every=1, ema_warmup=100, steps=6)
+    for name, training in (("off", replace(copied, ema_every=0)), ("copied", copied)):
+        train(motions, NETWORK, LOSSES, training, 0, tmp_path / name)
+    off, last = ((tmp_path / n / PRODUCTS[0]).read_bytes() for n in ("off", "copied"))
+    assert off == last
+
+
+def test_two_flows_per_image_are_of_two_gaps(motions):
+    """The first and all else are drawn as ever; where there is one gap alone it counts twice."""
+    quads, single = Quads(motions, NETWORK, LOSSES, 5, flows=2), Quads(motions, NETWORK, LOSSES, 5)
+    rng = np.random.default_rng(0)
+    middle = quads._image(rng, 0, 5, 1, 5, flip=False)
+    np.testing.assert_array_equal(middle["flow"], quads._flow(0, 5, 1))
+    np.testing.assert_array_equal(middle["second_flow"], quads._flow(0, 5, -1))
+    first = quads._image(rng, 0, 0, 1, 5, flip=True)
+    np.testing.assert_array_equal(first["second_flow"], first["flow"])
+    pair, alone = (q._image(np.random.default_rng(1), 0, 5, 1, 5, True) for q in (quads, single))
+    assert set(pair) - set(alone) == {"second_flow"}
+    for key, value in alone.items():
+        np.testing.assert_array_equal(pair[key], value)
+    mirrored = -quads._flow(0, 5, -1)[0, :, ::-1]
+    np.testing.assert_array_equal(pair["second_flow"][0], mirrored)
 
 
 def test_batches_depend_on_seed_and_step_alone(motions):
