@@ -1,6 +1,7 @@
 """The flow loss of "Guess What Moves" (BMVC 2022), Eq. 3; in the LRTL paper Eq. 1 and 2."""
 
 from functools import lru_cache
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
@@ -28,19 +29,26 @@ def flow_loss(
     Returns:
         Scalar, squared pixels; for `paper` and `gwm_paper` too a mean over pixels and directions.
     """
-    masks = F.interpolate(masks, flow.shape[-2:], mode="bilinear", align_corners=False)
-    weights = masks.flatten(2)  # (B, K, HW)
-    target = flow.flatten(2).to(masks.dtype)  # (B, 2, HW)
     basis = quadratic_basis(*flow.shape[-2:], masks)[: MODELS[model]]  # (P, HW)
+    # An image at a time takes less memory, and less time where that stays in a cache.
+    images = zip(masks, flow.to(masks.dtype), repeat(basis), repeat(basis_products(basis)))
     if convention == "released":
-        products = basis_products(basis)
-        images = zip(weights, target, strict=True)  # one at a time takes less memory, and time
-        explained = torch.stack([_Explained.apply(*image, basis, products) for image in images])
-        return F.mse_loss(explained, target)
-    if convention == "paper":
-        weights = weights.square()
-    residuals = squared_residuals(weights, target, basis)  # (B, K, HW)
-    return (weights * residuals).sum() / target.numel()
+        explained = torch.stack([_Explained.apply(*image) for image in images])  # (B, 2, H, W)
+        return F.mse_loss(explained, flow.to(masks.dtype))
+    power = 2 if convention == "paper" else 1
+    return sum(_separate(*image, power) for image in images) / flow.numel()
+
+
+def _upsample(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks (K, h, w) of an image at a size: (K, HW)."""
+    masks = F.interpolate(masks[None], size, mode="bilinear", align_corners=False)
+    return masks[0].flatten(1)
+
+
+def _separate(masks: Tensor, flow: Tensor, basis: Tensor, products: Tensor, power: int) -> Tensor:
+    """Sum over segments of their own squared residuals, weighted by m^power in fit and sum."""
+    weights = _upsample(masks, flow.shape[-2:]).pow(power)
+    return (weights * squared_residuals(weights, flow.flatten(1), basis, products)).sum()
 
 
 def quadratic_basis(height: int, width: int, like: Tensor) -> Tensor:
@@ -73,23 +81,23 @@ def basis_products(basis: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def squared_residuals(weights: Tensor, target: Tensor, basis: Tensor) -> Tensor:
-    """Squared residuals (B, K, N) of K models, each fitted to all of the target by its weights.
+def squared_residuals(weights: Tensor, target: Tensor, basis: Tensor, products: Tensor) -> Tensor:
+    """Squared residuals (..., K, N) of K models, each fitted to all of the target by its weights.
 
     As the models minimise the weighted sum of these, its derivative by the weights is these alone:
     they need no gradient of their own.
 
     Args:
-        weights: (B, K, N) of the squared residuals.
-        target: (B, 2, N).
-        basis: (P, N) or (B, P, N) float64.
+        weights: (..., K, N) of the squared residuals.
+        target: (..., 2, N).
+        basis: (..., P, N) float64.
+        products: (..., P * P, N), its `basis_products`.
     """
-    products = basis_products(basis)
-    theta = _fit(weights.double(), target.double(), basis, products)[1]  # (B, K, P, 2)
+    _, theta = _fit(weights.double(), target.double(), basis, products)  # (..., K, P, 2)
     residuals = torch.zeros_like(weights)
     for direction in range(2):
-        models = (theta[..., direction] @ basis).to(weights.dtype)  # (B, K, N)
-        residuals += (target[:, direction, None] - models).square_()
+        models = (theta[..., direction] @ basis).to(weights.dtype)  # (..., K, N)
+        residuals += (target[..., direction, None, :] - models).square_()
     return residuals
 
 
@@ -117,23 +125,29 @@ class _Explained(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, weights: Tensor, target: Tensor, basis: Tensor, products: Tensor) -> Tensor:
-        squared = weights.double().square()  # (K, HW)
-        normal, theta = _fit(squared, target.double(), basis, products)  # (K, P, 2)
-        models = theta.mT.to(weights.dtype) @ basis.to(weights.dtype)  # (K, 2, HW)
-        ctx.save_for_backward(weights, target, basis, products, normal, theta)
-        return (weights[:, None] * models).sum(0)  # (2, HW)
+    def forward(ctx, masks: Tensor, flow: Tensor, basis: Tensor, products: Tensor) -> Tensor:
+        weights = _upsample(masks, flow.shape[-2:])  # (K, HW)
+        squared = weights.double().square()
+        normal, theta = _fit(squared, flow.double().flatten(1), basis, products)  # (K, P, 2)
+        models = theta.mT.to(masks.dtype) @ basis.to(masks.dtype)  # (K, 2, HW)
+        ctx.save_for_backward(masks, flow, basis, products, normal, theta)
+        return models.mul_(weights[:, None]).sum(0).view_as(flow)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        weights, target, basis, products, normal, theta = ctx.saved_tensors
+        masks, flow, basis, products, normal, theta = ctx.saved_tensors
+        with torch.enable_grad():
+            masks = masks.detach().requires_grad_()
+            upsampled = _upsample(masks, flow.shape[-2:])
+        weights, target, gradient = upsampled.detach(), flow.flatten(1), gradient.flatten(1)
         single = basis.to(weights.dtype)
         by_theta = (gradient * weights[:, None]) @ single.mT  # (K, 2, P)
         by_moments, _ = torch.linalg.solve_ex(normal.mT, by_theta.double().mT)  # (K, P, 2)
         by_normal = -by_moments @ theta.mT  # (K, P, P)
         by_squared = by_normal.flatten(1) @ products  # (K, HW)
         for direction in range(2):
-            by_squared += (by_moments[..., direction] @ basis) * target[direction]
+            by_squared += (by_moments[..., direction] @ basis).mul_(target[direction])
+        by_weights = by_squared.mul_(weights).mul_(2).to(weights.dtype)
         models = theta.mT.to(weights.dtype) @ single  # (K, 2, HW)
-        by_weights = (by_squared * weights * 2).to(weights.dtype)
-        return by_weights + (gradient * models).sum(1), None, None, None
+        by_weights += models.mul_(gradient).sum(1)
+        return *torch.autograd.grad(upsampled, masks, by_weights), None, None, None

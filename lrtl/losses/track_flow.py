@@ -1,8 +1,9 @@
 """Tracks as flow, the alternative of "Learning segmentation from point trajectories", Sec. 5.3."""
 
+import torch
 from torch import Tensor
 
-from lrtl.losses.flow import MODELS, monomials, squared_residuals
+from lrtl.losses.flow import MODELS, basis_products, monomials, squared_residuals
 from lrtl.losses.trajectory import sample_segments
 
 CENTRE = (427.0, 240.0)  # px of a 854 x 480 frame; only the rounding depends on it
@@ -29,8 +30,8 @@ def track_flow_loss(masks: Tensor, points: Tensor, tracks: Tensor, model: str) -
     weights = sample_segments(masks, points).square()  # (B, K, N)
     steps = tracks.diff(dim=1).to(masks.dtype)  # (B, T - 1, 2, N)
     places = (tracks.double() - tracks.new_tensor(CENTRE)[:, None]) / CENTRE[0]  # (B, T, 2, N)
-    residuals = sum(
-        squared_residuals(weights, step, monomials(*place.unbind(1))[: MODELS[model]].movedim(0, 1))
-        for step, place in zip(steps.unbind(1), places[:, :-1].unbind(1), strict=True)
-    )  # (B, K, N)
+    residuals = torch.zeros_like(weights)
+    for time in range(steps.shape[1]):
+        basis = monomials(*places[:, time].unbind(1))[: MODELS[model]].movedim(0, 1)  # (B, P, N)
+        residuals += squared_residuals(weights, steps[:, time], basis, basis_products(basis))
     return (weights * residuals).sum() / steps.numel()
