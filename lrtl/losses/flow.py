@@ -1,7 +1,7 @@
 """The flow loss of "Guess What Moves" (BMVC 2022), Eq. 3; in the LRTL paper Eq. 1 and 2."""
 
 from functools import lru_cache
-from itertools import repeat
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -30,13 +30,12 @@ def flow_loss(
         Scalar, squared pixels; for `paper` and `gwm_paper` too a mean over pixels and directions.
     """
     basis = quadratic_basis(*flow.shape[-2:], masks)[: MODELS[model]]  # (P, HW)
-    # An image at a time takes less memory, and less time where that stays in a cache.
-    images = zip(masks, flow.to(masks.dtype), repeat(basis), repeat(basis_products(basis)))
+    flow = flow.to(masks.dtype)
     if convention == "released":
-        explained = torch.stack([_Explained.apply(*image) for image in images])  # (B, 2, H, W)
-        return F.mse_loss(explained, flow.to(masks.dtype))
-    power = 2 if convention == "paper" else 1
-    return sum(_separate(*image, power) for image in images) / flow.numel()
+        return F.mse_loss(_Explained.apply(masks, flow, basis), flow)
+    power, products = (2 if convention == "paper" else 1), basis_products(basis)
+    images = zip(masks, flow, strict=True)
+    return sum(_separate(*image, basis, products, power) for image in images) / flow.numel()
 
 
 def _upsample(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -117,37 +116,58 @@ def _fit(weights: Tensor, target: Tensor, basis: Tensor, products: Tensor):
 
 
 class _Explained(torch.autograd.Function):
-    """Sum over K of w_k theta_k^T P, models of an image fitted with squared residuals by w^2.
+    """Sum over K of m_k theta_k^T P, models fitted with squared residuals weighted by m^2.
 
-    In P diag(w^2) P^T theta = P diag(w^2) F^T both sides depend on w: with the solution l of the
-    same equations for the gradient by theta, that by w_n is 2 w_n l^T p_n (f_n - theta^T p_n)^T
-    through the fit and theta^T p_n times the outer gradient beside it.
+    An image at a time takes less memory, and less time where that stays in a cache.
     """
 
     @staticmethod
-    def forward(ctx, masks: Tensor, flow: Tensor, basis: Tensor, products: Tensor) -> Tensor:
-        weights = _upsample(masks, flow.shape[-2:])  # (K, HW)
-        squared = weights.double().square()
-        normal, theta = _fit(squared, flow.double().flatten(1), basis, products)  # (K, P, 2)
-        models = theta.mT.to(masks.dtype) @ basis.to(masks.dtype)  # (K, 2, HW)
-        ctx.save_for_backward(masks, flow, basis, products, normal, theta)
-        return models.mul_(weights[:, None]).sum(0).view_as(flow)
+    def forward(ctx, masks: Tensor, flow: Tensor, basis: Tensor) -> Tensor:
+        products, explained, fits = basis_products(basis), torch.empty_like(flow), []
+        for mask, target, out in zip(masks, flow, explained, strict=True):
+            fits.append(_explain(mask, target, basis, products, out))
+        ctx.save_for_backward(masks, flow, basis, *chain(*fits))
+        return explained
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        masks, flow, basis, products, normal, theta = ctx.saved_tensors
-        with torch.enable_grad():
-            masks = masks.detach().requires_grad_()
-            upsampled = _upsample(masks, flow.shape[-2:])
-        weights, target, gradient = upsampled.detach(), flow.flatten(1), gradient.flatten(1)
-        single = basis.to(weights.dtype)
-        by_theta = (gradient * weights[:, None]) @ single.mT  # (K, 2, P)
-        by_moments, _ = torch.linalg.solve_ex(normal.mT, by_theta.double().mT)  # (K, P, 2)
-        by_normal = -by_moments @ theta.mT  # (K, P, P)
-        by_squared = by_normal.flatten(1) @ products  # (K, HW)
-        for direction in range(2):
-            by_squared += (by_moments[..., direction] @ basis).mul_(target[direction])
-        by_weights = by_squared.mul_(weights).mul_(2).to(weights.dtype)
-        models = theta.mT.to(weights.dtype) @ single  # (K, 2, HW)
-        by_weights += models.mul_(gradient).sum(1)
-        return *torch.autograd.grad(upsampled, masks, by_weights), None, None, None
+        masks, flow, basis, *fits = ctx.saved_tensors
+        products, result = basis_products(basis), torch.empty_like(masks)
+        images = zip(masks, flow, gradient, fits[::2], fits[1::2], result, strict=True)
+        for *image, out in images:
+            _explain_backward(*image, basis, products, out)
+        return result, None, None
+
+
+def _explain(mask: Tensor, flow: Tensor, basis: Tensor, products: Tensor, out: Tensor):
+    """Explain the flow (2, H, W) of an image into `out`; returns the fit."""
+    weights = _upsample(mask, flow.shape[-2:])  # (K, HW)
+    squared = weights.double().square_()
+    normal, theta = _fit(squared, flow.double().flatten(1), basis, products)
+    models = theta.mT.to(mask.dtype) @ basis.to(mask.dtype)  # (K, 2, HW)
+    out.copy_(models.mul_(weights[:, None]).sum(0).view_as(flow))
+    return normal, theta
+
+
+def _explain_backward(mask, flow, gradient, normal, theta, basis, products, out) -> None:
+    """Turn a gradient (2, H, W) by what is explained into one by the mask, written into `out`.
+
+    Both sides of P diag(m^2) P^T theta = P diag(m^2) F^T depend on m: with the solution l of the
+    same equations for the gradient by theta, that by m_n is 2 m_n l^T p_n (f_n - theta^T p_n)^T
+    through the fit, and theta^T p_n times the given gradient beside it.
+    """
+    with torch.enable_grad():
+        mask = mask.detach().requires_grad_()
+        upsampled = _upsample(mask, flow.shape[-2:])  # (K, HW)
+    weights, flow, gradient = upsampled.detach(), flow.flatten(1), gradient.flatten(1)
+    single = basis.to(weights.dtype)
+    by_theta = (gradient * weights[:, None]) @ single.mT  # (K, 2, P)
+    by_moments, _ = torch.linalg.solve_ex(normal.mT, by_theta.double().mT)  # (K, P, 2)
+    by_normal = -by_moments @ theta.mT  # (K, P, P)
+    by_squared = by_normal.flatten(1) @ products  # (K, HW)
+    for direction in range(2):
+        by_squared += (by_moments[..., direction] @ basis).mul_(flow[direction])
+    by_weights = by_squared.mul_(weights).mul_(2).to(weights.dtype)
+    models = theta.mT.to(weights.dtype) @ single  # (K, 2, HW)
+    by_weights += models.mul_(gradient).sum(1)
+    out.copy_(*torch.autograd.grad(upsampled, mask, by_weights))

@@ -36,7 +36,7 @@ def step_losses():
         map(statistics.median, zip(*figures, strict=True)) for figures in runs.values()
     )
     case = "flow, trajectory and smoothness losses forward and backward, B=8, K=4, masks 192x352, "
-    case += "flow 480x854, N=25680, T=41, 1 thread"
+    case += "flow 480x854, N=25680, T=41, CPU time of 1 thread"
     yield "step_loss_seconds", seconds, "s", case
     yield "step_loss_speedup", theirs / seconds, "ratio", f"QR and float32 svdvals, {case}"
     yield "step_loss_megabytes", megabytes, "MB", f"peak above the inputs, {case}"
@@ -44,7 +44,7 @@ def step_losses():
 
 
 def main() -> None:
-    """Print the seconds of a step's losses, its second run, and their peak above the inputs."""
+    """Print the CPU seconds of a step's losses, done again, and their peak above the inputs."""
     torch.set_num_threads(1)
     losses = LossConfig(
         **resolve(yaml.safe_load((ROOT / "config.yaml").read_text()), "davis")["losses"]
@@ -54,9 +54,9 @@ def main() -> None:
     logits = torch.randn(BATCH, COMPONENTS, *INPUT).requires_grad_()
     before = resident_megabytes()
     for _ in range(2):
-        start = time.perf_counter()
+        start = time.process_time()
         loss(logits.softmax(1), batch, losses)["loss"].backward()
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(seconds, peak - before)
 
