@@ -30,7 +30,7 @@ def flow_loss(
         Scalar, squared pixels; for `paper` and `gwm_paper` too a mean over pixels and directions.
     """
     basis = quadratic_basis(*flow.shape[-2:], masks)[: MODELS[model]]  # (P, HW)
-    flow = flow.to(masks.dtype)
+    flow = flow.to(masks.dtype).contiguous()
     if convention == "released":
         return F.mse_loss(_Explained.apply(masks, flow, basis), flow)
     power, products = (2 if convention == "paper" else 1), basis_products(basis)
@@ -142,7 +142,7 @@ class _Explained(torch.autograd.Function):
 def _explain(mask: Tensor, flow: Tensor, basis: Tensor, products: Tensor, out: Tensor):
     """Explain the flow (2, H, W) of an image into `out`; returns the fit."""
     weights = _upsample(mask, flow.shape[-2:])  # (K, HW)
-    squared = weights.double().square_()
+    squared = weights.double().square()
     normal, theta = _fit(squared, flow.double().flatten(1), basis, products)
     models = theta.mT.to(mask.dtype) @ basis.to(mask.dtype)  # (K, 2, HW)
     out.copy_(models.mul_(weights[:, None]).sum(0).view_as(flow))
