@@ -15,6 +15,7 @@ from jsonschema.exceptions import best_match
 
 TRAIN_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients scaled
 CENTRES = ("none", "median")
+OVER_COMPONENTS = ("mean", "sum")
 PRECISIONS = (*TRAIN_PRECISIONS, "float16")
 
 
@@ -137,6 +138,13 @@ class LossConfig:
     flow_weight: float
     trajectory_weight: float
     smoothness_weight: float
+    reconstruction_weight: float
+    perspective_weight: float
+    track_flow_weight: float
+    flow_loss: str
+    flow_model: str
+    over_components: str
+    smoothness_ramp: int
     flow_size: tuple[int, int]
     flow_clip: float
     flow_centre: str
@@ -148,8 +156,19 @@ class LossConfig:
     context: int | None = None
 
     def __post_init__(self) -> None:
+        from lrtl.losses.flow import CONVENTIONS, MODELS
+
         _require(self.flow_centre in CENTRES, "flow_centre", self.flow_centre, _one_of(CENTRES))
-        weights = (self.flow_weight, self.trajectory_weight, self.smoothness_weight)
+        _require(self.flow_loss in CONVENTIONS, "flow_loss", self.flow_loss, _one_of(CONVENTIONS))
+        _require(self.flow_model in MODELS, "flow_model", self.flow_model, _one_of(MODELS))
+        known = OVER_COMPONENTS
+        _require(
+            self.over_components in known, "over_components", self.over_components, _one_of(known)
+        )
+        _require(
+            self.smoothness_ramp >= 0, "smoothness_ramp", self.smoothness_ramp, "0 or more steps"
+        )
+        weights = [getattr(self, f.name) for f in fields(self) if f.name.endswith("_weight")]
         _require(
             min(weights) >= 0 < max(weights), "loss weights", weights, "one above 0, none below"
         )
@@ -171,6 +190,7 @@ class TrainConfig:
     quads: int
     quad_gaps: tuple[int, ...]
     quad_offset: int
+    flows_per_image: int
     learning_rate: float
     weight_decay: float
     warmup_steps: int
@@ -186,11 +206,14 @@ class TrainConfig:
     workers: int
 
     def __post_init__(self) -> None:
-        for name in ("steps", "quads", "quad_offset", "ema_every", "checkpoint_every"):
+        for name in ("steps", "quads", "quad_offset", "checkpoint_every"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         positive = bool(self.quad_gaps) and min(self.quad_gaps) >= 1
         _require(positive, "quad_gaps", self.quad_gaps, "frame gaps of at least 1")
         _require(self.workers >= 0, "workers", self.workers, "0 or more processes")
+        _require(self.ema_every >= 0, "ema_every", self.ema_every, "0, which is off, or more steps")
+        flows = self.flows_per_image
+        _require(flows in (1, 2), "flows_per_image", flows, "1 or 2")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         known = TRAIN_PRECISIONS
         _require(self.precision in known, "precision", self.precision, _one_of(known))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lrtl.config import LossConfig, NetworkConfig
+from lrtl.config import LossConfig, TrainConfig
 from lrtl.datasets.layout import Sequence
 from lrtl.motion.flow import resize_frame
 from lrtl.motion.store import TRACK_SCALE, FlowStore, TrackStore, fixed_positions
@@ -150,31 +150,29 @@ class Quads:
     def __init__(
         self,
         motions: list[Motion],
-        network: NetworkConfig,
         losses: LossConfig,
-        gaps: tuple[int, ...],
-        offset: int,
-        workers: int = 0,
+        training: TrainConfig,
     ) -> None:
-        self.motions, self.losses, self.offset = motions, losses, offset
-        self._check(gaps)
+        self.motions, self.losses, self.training = motions, losses, training
+        self._check()
         self.items = [
             (index, frame, gap)
             for index, motion in enumerate(motions)
-            for gap in sorted(gaps)
+            for gap in sorted(training.quad_gaps)
             for frame in range(len(motion.frames) - gap)
         ]
         if not self.items:
+            gaps = training.quad_gaps
             raise ValueError(f"no pair of frames to train on at gaps {gaps}; shorten quad_gaps")
         track_bytes = sum(array.nbytes for array in self._read_tracks(0, 0)[:3])
-        cache = CACHE_BYTES // max(workers, 1)
+        cache = CACHE_BYTES // max(training.workers, 1)
         self._tracks = _cached(self._read_tracks, cache // track_bytes)
         flow_bytes = 8 * losses.flow_size[0] * losses.flow_size[1]
         self._flow = _cached(self._read_flow, cache // flow_bytes)
 
-    def _check(self, gaps: tuple[int, ...]) -> None:
+    def _check(self) -> None:
         """Stop unless every store holds what quads need."""
-        losses = self.losses
+        losses, gaps, offset = self.losses, self.training.quad_gaps, self.training.quad_offset
         for motion in self.motions:
             stored = motion.flow.attributes["gaps"]
             if not {sign * gap for gap in gaps for sign in (-1, 1)} <= set(stored):
@@ -189,9 +187,9 @@ class Quads:
                     f"context is {context} and neighbours {losses.neighbours}, tracks reach only "
                     f"{reach} frames each way; lower losses.context or raise tracks.radius"
                 )
-            if self.offset > context:
+            if offset > context:
                 raise ValueError(
-                    f"quad_offset is {self.offset}, tracks reach only {context} frames each way"
+                    f"quad_offset is {offset}, tracks reach only {context} frames each way"
                 )
 
     def _read_tracks(self, index: int, frame: int) -> Tracks:
@@ -201,22 +199,23 @@ class Quads:
         size = self.losses.flow_size
         return read_flow(self.motions[index].flow, frame, gap, size, self.losses)
 
-    def batch(self, rng: np.random.Generator, quads: int, flip: float) -> dict[str, np.ndarray]:
-        """Draw `quads` quads, uniformly over frames and gaps of all sequences; B = 4 quads.
+    def batch(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Draw quads, uniformly over frames and gaps of all sequences; B is 4 times their number.
 
         Returns:
             frames (B, 3, h, w) uint8; flow (B, 2, H, W); points (B, 2, N) in [-1, 1]; tracks
             (B, T, 2, N) in reference pixels; later_points (B, 2, N) where the tracks are in the
-            partner frame and visible (B, N) bool, whether in both.
+            partner frame and visible (B, N) bool, whether in both. With two flows per image
+            second_flow (B, 2, H, W) too.
         """
         images = []
-        for item in rng.integers(len(self.items), size=quads):
+        for item in rng.integers(len(self.items), size=self.training.quads):
             index, frame, gap = self.items[item]
-            images += self._quad(rng, index, frame, gap, rng.random() < flip)
+            images += self._quad(rng, index, frame, gap, rng.random() < self.training.flip)
         return {key: np.stack([image[key] for image in images]) for key in images[0]}
 
     def _quad(self, rng, index: int, frame: int, gap: int, flip: bool) -> list[dict]:
-        count, offset = len(self.motions[index].frames), self.offset
+        count, offset = len(self.motions[index].frames), self.training.quad_offset
         if frame + gap + offset >= count:
             frame = max(frame - offset, 0)
         offset = min(offset, count - 1 - frame - gap)
@@ -251,7 +250,15 @@ class Quads:
             "later_points": normalise_points(tracks.pixels(positions[row])),
             "visible": tracks.visibility[row, columns],
         }
+        if self.training.flows_per_image == 2:
+            image["second_flow"] = self._flow(index, frame, self._other_gap(rng, index, frame, gap))
         return _flip(image) if flip else image
+
+    def _other_gap(self, rng, index: int, frame: int, gap: int) -> int:
+        """Another gap at which a frame has flow; the same if there is none."""
+        motion = self.motions[index]
+        gaps = [g for g in motion.flow.attributes["gaps"] if 0 <= frame + g < len(motion.frames)]
+        return rng.choice([g for g in gaps if g != gap] or [gap])
 
 
 def _cached(read: Callable, entries: int) -> Callable:
@@ -268,12 +275,16 @@ def normalise_points(points: np.ndarray) -> np.ndarray:
 def _flip(image: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mirror an image and its motion left to right."""
     mirror = np.array([[-1], [1]], np.float32)
+    flows = {key: image[key][..., ::-1] * mirror[..., None] for key in image if "flow" in key}
     tracks = image["tracks"]  # of this sample alone
     np.subtract(REFERENCE[1] - 1, tracks[:, 0], out=tracks[:, 0])
-    return image | {
-        "frames": image["frames"][..., ::-1],
-        "flow": image["flow"][..., ::-1] * mirror[..., None],
-        "points": image["points"] * mirror,
-        "tracks": tracks,
-        "later_points": image["later_points"] * mirror,
-    }
+    return (
+        image
+        | flows
+        | {
+            "frames": image["frames"][..., ::-1],
+            "points": image["points"] * mirror,
+            "tracks": tracks,
+            "later_points": image["later_points"] * mirror,
+        }
+    )

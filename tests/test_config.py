@@ -10,6 +10,7 @@ import yaml
 from lrtl.affinity import AFFINITIES
 from lrtl.config import (
     CENTRES,
+    OVER_COMPONENTS,
     PRECISIONS,
     TRAIN_PRECISIONS,
     FlowConfig,
@@ -24,6 +25,7 @@ from lrtl.config import (
     sequence_names,
     to_flags,
 )
+from lrtl.losses.flow import CONVENTIONS, MODELS
 from lrtl.merge import DECISIONS, GROUPINGS
 from lrtl.models import NETWORKS
 from lrtl.models.maskformer import UPSAMPLING
@@ -136,6 +138,8 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
         ("losses", "neighbours", 1, "tracks.radius of davis is 20, expected at least 21"),
         ("training", "precision", "half", "config.training.precision: 'half' is not one of"),
+        ("losses", "flow_loss", "gwm", "config.losses.flow_loss: 'gwm' is not one of"),
+        ("training", "flows_per_image", 3, "config.training.flows_per_image: 3 is not one of"),
         ("tables", "davis", ["flow_onyl"], "unknown experiment 'flow_onyl' .* one of flow_only"),
         ("tables", "mine", ["lrtl"], "unknown dataset 'mine' in the config; one of davis, demo"),
     ],
@@ -166,6 +170,9 @@ def test_the_schema_knows_what_the_package_does(schema):
         ("network", "network"): NETWORKS,
         ("network", "decoder"): UPSAMPLING,
         ("losses", "flow_centre"): CENTRES,
+        ("losses", "flow_loss"): CONVENTIONS,
+        ("losses", "flow_model"): MODELS,
+        ("losses", "over_components"): OVER_COMPONENTS,
         ("training", "precision"): TRAIN_PRECISIONS,
         ("merge", "affinity"): AFFINITIES,
         ("merge", "grouping"): GROUPINGS,

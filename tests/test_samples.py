@@ -9,7 +9,7 @@ from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
 from lrtl.samples import Motion, Quads, read_tracks
 from tests.conftest import tracks_config
-from tests.test_train import LOSSES, NETWORK
+from tests.test_train import LOSSES, NETWORK, TRAINING
 
 RADIUS = 6
 
@@ -77,14 +77,13 @@ def test_neighbours_add_the_tracks_queried_at_theirs(stores, boundary):
 def test_a_context_beyond_the_stored_windows_is_refused(comet, exact_flow, stores):
     store = stores[RADIUS]
     motion = Motion.load(comet, FlowStore.open(exact_flow), store, NETWORK.input_size)
-    batch = Quads([motion], NETWORK, replace(LOSSES, context=5, neighbours=1), (1,), 5).batch(
-        np.random.default_rng(0), 1, 0.0
-    )
+    quads = Quads([motion], replace(LOSSES, context=5, neighbours=1), TRAINING)
+    batch = quads.batch(np.random.default_rng(0))
     assert batch["tracks"].shape == (4, 11, 2, 64)
     for changes in ({"context": 7}, {"neighbours": 1}, {"context": 6, "neighbours": 1}):
         with pytest.raises(ValueError, match=r"tracks reach only 6 .*raise tracks\.radius"):
-            Quads([motion], NETWORK, replace(LOSSES, **changes), (1,), 5)
+            Quads([motion], replace(LOSSES, **changes), TRAINING)
     with pytest.raises(ValueError, match="quad_offset is 5, tracks reach only 4"):
-        Quads([motion], NETWORK, replace(LOSSES, context=4), (1,), 5)
+        Quads([motion], replace(LOSSES, context=4), TRAINING)
     with pytest.raises(ValueError, match=r"frame 20: frames 13 to 27 .* through frames 14 to 26"):
         read_tracks(store, 20, replace(LOSSES, context=7))

@@ -24,6 +24,13 @@ LOSSES = LossConfig(
     flow_weight=0.03,
     trajectory_weight=5e-5,
     smoothness_weight=0.1,
+    reconstruction_weight=0.0,
+    perspective_weight=0.0,
+    track_flow_weight=0.0,
+    flow_loss="released",
+    flow_model="quadratic",
+    over_components="mean",
+    smoothness_ramp=0,
     flow_size=(48, 80),
     flow_clip=20.0,
     flow_centre="none",
@@ -38,6 +45,7 @@ TRAINING = TrainConfig(
     quads=1,
     quad_gaps=(1,),
     quad_offset=5,
+    flows_per_image=1,
     learning_rate=1e-3,
     weight_decay=1e-4,
     warmup_steps=4,
@@ -157,10 +165,64 @@ def test_a_loss_that_is_not_finite_stops_the_run(motions, tmp_path, monkeypatch)
     assert not (tmp_path / "seed0").exists()
 
 
+def test_a_run_that_diverges_names_the_step_and_keeps_the_checkpoint_before(
+    motions, undisturbed, tmp_path, monkeypatch
+):
+    """It diverges at step 7, is read before it would be saved at 10, and goes on from 5."""
+    original = module.loss_terms
+
+    def diverged(masks, batch, losses, step):
+        terms = original(masks, batch, losses, step)
+        return terms | {"loss": terms["loss"] * (float("nan") if step == 7 else 1)}
+
+    monkeypatch.setattr(module, "loss_terms", diverged)
+    out = tmp_path / "seed0"
+    with pytest.raises(FloatingPointError, match="step 7: loss nan, gradient norm nan"):
+        train(motions, NETWORK, LOSSES, TRAINING, 0, out)
+    monkeypatch.undo()
+    train(motions, NETWORK, LOSSES, TRAINING, 0, out)
+    for name in PRODUCTS:
+        assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), name
+
+
+def test_when_losses_are_read_changes_nothing(motions, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "READ_EVERY", 1)
+    train(motions, NETWORK, LOSSES, TRAINING, 0, tmp_path / "seed0")
+    for name in PRODUCTS:
+        assert (tmp_path / "seed0" / name).read_bytes() == (undisturbed / name).read_bytes(), name
+
+
+def test_without_averaging_the_last_weights_are_saved(motions, tmp_path):
+    """As an average that is copied at every step, also from a checkpoint on."""
+    copied = replace(TRAINING, ema_every=1, ema_warmup=100, steps=6)
+    for name, training in (("off", replace(copied, ema_every=0)), ("copied", copied)):
+        train(motions, NETWORK, LOSSES, training, 0, tmp_path / name)
+    off, last = ((tmp_path / n / PRODUCTS[0]).read_bytes() for n in ("off", "copied"))
+    assert off == last
+
+
+def test_two_flows_per_image_are_of_two_gaps(motions):
+    """The first and all else are drawn as ever; where there is one gap alone it counts twice."""
+    single = Quads(motions, LOSSES, TRAINING)
+    quads = Quads(motions, LOSSES, replace(TRAINING, flows_per_image=2))
+    rng = np.random.default_rng(0)
+    middle = quads._image(rng, 0, 5, 1, 5, flip=False)
+    np.testing.assert_array_equal(middle["flow"], quads._flow(0, 5, 1))
+    np.testing.assert_array_equal(middle["second_flow"], quads._flow(0, 5, -1))
+    first = quads._image(rng, 0, 0, 1, 5, flip=True)
+    np.testing.assert_array_equal(first["second_flow"], first["flow"])
+    pair, alone = (q._image(np.random.default_rng(1), 0, 5, 1, 5, True) for q in (quads, single))
+    assert set(pair) - set(alone) == {"second_flow"}
+    for key, value in alone.items():
+        np.testing.assert_array_equal(pair[key], value)
+    mirrored = -quads._flow(0, 5, -1)[0, :, ::-1]
+    np.testing.assert_array_equal(pair["second_flow"][0], mirrored)
+
+
 def test_batches_depend_on_seed_and_step_alone(motions):
     def draw():
-        quads = Quads(motions, NETWORK, LOSSES, (1,), 5)
-        return quads.batch(np.random.default_rng([0, 7]), 2, 0.5)
+        quads = Quads(motions, LOSSES, replace(TRAINING, quads=2))
+        return quads.batch(np.random.default_rng([0, 7]))
 
     first, second = draw(), draw()
     for key in first:
@@ -172,15 +234,17 @@ def test_batches_depend_on_seed_and_step_alone(motions):
 def test_quads_draw_the_gaps_they_are_told(motions, monkeypatch):
     """Other flow in the store, as the gap of 1 for chained tracks, is not trained on."""
     monkeypatch.setitem(motions[0].flow.attributes, "gaps", [-3, -2, -1, 1, 2, 3])
-    quads = Quads(motions, NETWORK, LOSSES, (3, 2), 5)
+    quads = Quads(motions, LOSSES, replace(TRAINING, quad_gaps=(3, 2)))
     assert {gap for _, _, gap in quads.items} == {2, 3}
     with pytest.raises(ValueError, match=r"flow.zarr has flow of gaps .*need both signs of \[4\]"):
-        Quads(motions, NETWORK, LOSSES, (4,), 5)
+        Quads(motions, LOSSES, replace(TRAINING, quad_gaps=(4,)))
 
 
 def test_a_flipped_quad_is_the_mirrored_one(motions):
-    quads = Quads(motions, NETWORK, LOSSES, (1,), 5)
-    plain, mirrored = (quads.batch(np.random.default_rng([0, 3]), 1, p) for p in (0.0, 1.0))
+    plain, mirrored = (
+        Quads(motions, LOSSES, replace(TRAINING, flip=p)).batch(np.random.default_rng([0, 3]))
+        for p in (0.0, 1.0)
+    )
     np.testing.assert_array_equal(mirrored["frames"], plain["frames"][..., ::-1])
     np.testing.assert_array_equal(mirrored["flow"][:, 0], -plain["flow"][:, 0, :, ::-1])
     np.testing.assert_allclose(mirrored["points"][:, 0], -plain["points"][:, 0], atol=1e-6)
@@ -221,8 +285,8 @@ class Moved:
 
 def test_smoothness_compares_the_frames_of_a_quad_that_belong_together(motions):
     """Zero for masks that are the same in F and F+d, whatever F+g and F+d+g hold."""
-    quads = Quads(motions, NETWORK, LOSSES, (1,), 5)
-    batch = _tensors(quads.batch(np.random.default_rng(0), 2, 0.0))
+    quads = Quads(motions, LOSSES, replace(TRAINING, quads=2, flip=0.0))
+    batch = _tensors(quads.batch(np.random.default_rng(0)))
     colour = torch.tensor([[1.0, 0, 0], [0, 1, 0]] * 2 * 2)
     masks = colour[:, :, None, None].expand(8, 3, 48, 80)
     alone = replace(LOSSES, flow_weight=0.0, trajectory_weight=0.0)

@@ -11,6 +11,7 @@ import torch
 from lrtl.files import write_csv
 from tests.benchmarks.pipeline import demo_pipeline
 from tests.benchmarks.raft import raft_speed
+from tests.benchmarks.step import step_losses
 from tests.benchmarks.stores import stores
 from tests.benchmarks.trackers import (
     shared_point_frames,
@@ -27,6 +28,7 @@ def main() -> None:
     rows = [
         *trajectory_loss_speed(),
         *trajectory_loss_errors(),
+        *step_losses(),
         *raft_speed(),
         *tracker_point_frames(),
         *shared_point_frames(),
