@@ -6,6 +6,7 @@ command line's flags are built from the fields.
 
 import argparse
 from dataclasses import MISSING, dataclass, fields
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, Self, get_args, get_origin
 
@@ -194,6 +195,18 @@ class MergeConfig:
         _require(self.affinity in AFFINITIES, "affinity", self.affinity, _one_of(AFFINITIES))
 
 
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is scored beside the masks as they are."""
+
+    crf: str = "none"
+
+    def __post_init__(self) -> None:
+        from lrtl.crf import REFINERS
+
+        _require(self.crf in REFINERS, "crf", self.crf, _one_of(REFINERS))
+
+
 def _one_of(choices) -> str:
     return "one of " + ", ".join(choices)
 
@@ -218,7 +231,7 @@ def from_flags(arguments: argparse.Namespace, stage: type):
     return stage(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-SECTIONS = ("flow", "tracks", "network", "losses", "training", "merge")
+SECTIONS = ("flow", "tracks", "network", "losses", "training", "merge", "evaluation")
 
 
 def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[str, dict]:
@@ -268,12 +281,19 @@ def check(config: dict, schema: str | Path) -> None:
     mirror = config["mirror"]
     if mirror and "://" not in mirror and not Path(mirror).is_dir():
         raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
-    for dataset, experiments in config["tables"].items():
-        for experiment in experiments:
-            settings = resolve(config, dataset, experiment)
+    for dataset, experiment in configured_runs(config):
+        settings = resolve(config, dataset, experiment)
         chained, gaps = settings["tracks"]["tracker"] == "chained_flow", settings["flow"]["gaps"]
         fits = not chained or {-1, 1} <= set(gaps)
         _require(fits, f"config.flow.gaps of {dataset}", gaps, "-1 and 1 too, for chained_flow")
+
+
+def configured_runs(config: dict) -> list[tuple[str, str]]:
+    """Dataset and experiment of every row of the config's tables."""
+    runs = [(dataset, name) for dataset, names in config["tables"].items() for name in names]
+    for table in config["paper_tables"].values():
+        runs += product(table["datasets"], table["rows"].values())
+    return list(dict.fromkeys(runs))
 
 
 def _is_number(error: ValidationError) -> bool:

@@ -1,4 +1,6 @@
 # Wildcard constraints and the helpers of the rules; functions stand here alone.
+from itertools import product
+
 from lrtl.config import resolve, run_seeds, sequence_names, to_flags
 from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
@@ -29,13 +31,23 @@ wildcard_constraints:
     tracker="chained_flow|" + "|".join(TRACKER_WEIGHTS),
     archive="|".join(ARCHIVES),
     weights="|".join(WEIGHTS),
+    table="|".join(config["paper_tables"]),
+
+
+def settings_of(wildcards):
+    """Settings of a job's dataset and experiment; a store has the method it is named after."""
+    settings = resolve(config, wildcards.dataset, wildcards.get("experiment"))
+    for section, key in (("flow", "estimator"), ("tracks", "tracker")):
+        if key in wildcards.keys():
+            settings[section][key] = wildcards[key]
+    return settings
 
 
 def flags(*sections):
     """Params function: sections of the settings of a job's dataset and experiment, as flags."""
 
     def of(wildcards):
-        settings = resolve(config, wildcards.dataset, wildcards.get("experiment"))
+        settings = settings_of(wildcards)
         return " ".join(to_flags(settings[section]) for section in sections)
 
     return of
@@ -102,10 +114,10 @@ def sequences(dataset, scored=False):
 
 
 def motion(pattern):
-    """Input function: `pattern` with the estimator and the tracker of the dataset's settings."""
+    """Input function: `pattern` with the estimator and the tracker of a job's settings."""
 
     def of(wildcards):
-        settings = resolve(config, wildcards.dataset)
+        settings = settings_of(wildcards)
         names = {
             "estimator": settings["flow"]["estimator"],
             "tracker": settings["tracks"]["tracker"],
@@ -122,7 +134,7 @@ def each(pattern, scored=False):
     """Input function: `pattern` for every sequence, and where it has them every run, of a dataset."""
 
     def of(wildcards):
-        settings = resolve(config, wildcards.dataset)
+        settings = settings_of(wildcards)
         values = {
             "sequence": sequences(wildcards.dataset, scored),
             "experiment": config["tables"][wildcards.dataset],
@@ -131,6 +143,26 @@ def each(pattern, scored=False):
             "tracker": settings["tracks"]["tracker"],
         }
         return expand(pattern, **(values | dict(wildcards.items())))
+
+    return of
+
+
+def rows_of(pattern):
+    """Input function: `pattern` for every run in a paper's table."""
+
+    def of(wildcards):
+        table = config["paper_tables"][wildcards.table]
+        runs = product(table["datasets"], dict.fromkeys(table["rows"].values()))
+        return [
+            path
+            for dataset, experiment in runs
+            for path in expand(
+                pattern,
+                dataset=dataset,
+                experiment=experiment,
+                seed=run_seeds(config, dataset),
+            )
+        ]
 
     return of
 

@@ -30,6 +30,42 @@ rule table:
         """
 
 
+rule paper_table:
+    """Repeat a table of a paper, its figures beside."""
+    input:
+        scores=rows_of("results/scores/{dataset}/{experiment}/seed{seed}.csv"),
+        runs=rows_of("results/runs/{dataset}/{experiment}/seed{seed}/config.yaml"),
+    output:
+        csv="results/tables/{table}.csv",
+        markdown="results/tables/{table}.md",
+        latex="results/tables/{table}.tex",
+    log:
+        "logs/paper_table/{table}.log",
+    benchmark:
+        "benchmarks/paper_table/{table}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        rows=lambda wildcards: list(config["paper_tables"][wildcards.table]["rows"]),
+        experiments=lambda wildcards: list(
+            config["paper_tables"][wildcards.table]["rows"].values()
+        ),
+    shell:
+        r"""
+        lrtl paper-table \
+            --name {wildcards.table} \
+            --rows {params.rows:q} \
+            --experiments {params.experiments} \
+            --scores {input.scores:q} \
+            --runs {input.runs:q} \
+            --out {output.csv:q} \
+            2>&1 | tee {log:q}
+        """
+
+
 rule landscape_table:
     """Collect the trajectory-loss landscape of a dataset's scored sequences."""
     input:
@@ -94,3 +130,9 @@ rule davis:
     """Everything of DAVIS-2016: tables, loss landscape and pictures."""
     input:
         products("davis"),
+
+
+rule tables:
+    """Every table of a paper that the config repeats."""
+    input:
+        expand("results/tables/{table}.csv", table=config["paper_tables"]),
