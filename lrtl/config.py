@@ -222,7 +222,8 @@ def add_flags(parser: argparse.ArgumentParser, stage: type) -> None:
             parser.add_argument(flag, type=kind, nargs=count, required=required)
         else:
             kind = str if field.type == str | None else field.type
-            parser.add_argument(flag, type=kind, required=required)
+            default = None if required else field.default
+            parser.add_argument(flag, type=kind, required=required, default=default)
 
 
 def from_flags(arguments: argparse.Namespace, stage: type):

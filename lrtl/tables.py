@@ -65,7 +65,10 @@ def read_runs(scores: list[Path], runs: list[Path]) -> pd.DataFrame:
     for path, run in zip(scores, runs, strict=True):
         network = yaml.safe_load(run.read_text())["network"]["network"]
         names = (path.parent.parent.name, path.parent.name, network, path.stem)
-        figures = sequence_figures(pd.read_csv(path, dtype=_NAMES))
+        rows = pd.read_csv(path, dtype=_NAMES)
+        if not {"J_oracle", "F"} <= set(rows):
+            raise ValueError(f"{path} has no columns J_oracle and F; score its masks again")
+        figures = sequence_figures(rows)
         measured.append(figures.assign(**dict(zip(RUN, names, strict=True))))
         other, covered = first.setdefault(names[0], (path, set(figures["sequence"])))
         if set(figures["sequence"]) != covered:
