@@ -27,7 +27,7 @@ from lrtl.crf import REFINERS
 from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
-from lrtl.figures import contact_sheet, overlay
+from lrtl.figures import comparison, contact_sheet, overlay
 from lrtl.landscape import landscape, landscape_table
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     add(_landscape, LossConfig, sequence=Path, tracks=Path, out=Path)
     add(_landscape_table, rows=[Path], out=Path)
     add(_pictures, sequence=Path, masks=Path, components=Path, overlay=Path, sheet=Path)
+    add(_comparison, sequences=[Path], runs=[Path], title=str, out=Path)
     add(_verify).add_argument("results", type=Path, help="a folder of products")
     return top
 
@@ -187,6 +188,11 @@ def _pictures(a: argparse.Namespace) -> None:
     sequence = Sequence.open(a.sequence)
     overlay(sequence, a.masks, a.overlay)
     contact_sheet(sequence, a.masks, a.components, a.sheet)
+
+
+def _comparison(a: argparse.Namespace) -> None:
+    """Draw the foreground of several runs side by side."""
+    comparison([Sequence.open(sequence) for sequence in a.sequences], a.runs, a.title, a.out)
 
 
 def _verify(a: argparse.Namespace) -> None:

@@ -16,7 +16,8 @@ from lrtl.tables import over_seeds, over_sequences, read_runs, whole_numbers
 BY_FRAME = ("segtrackv2", "fbms59")  # the papers average these over all frames, not by sequence
 COLUMNS = [
     *("row", "dataset", "experiment", "network"),
-    *("J", "J_std", "J_low", "J_high", "J_frames", "F", "J_as_paper", "J_paper"),
+    *("J", "J_std", "J_low", "J_high", "J_frames", "F", "J_crf"),
+    *("J_as_paper", "J_paper"),
     *("seeds", "sequences", "frames", "source"),
 ]
 
@@ -31,11 +32,12 @@ def write_paper_table(
 ) -> None:
     """Write a table as CSV, a line per row and dataset, and as text in .md and .tex beside it.
 
-    `J`, `J_std`, `J_frames` and `F` are as in `lrtl.tables`; `J_low` and `J_high` bound the 95 %
-    bootstrap interval of `J` over sequences. `J_paper` is the paper's figure, from `source`, and
-    `J_as_paper` ours taken in the same way: ground truth chooses between mask and complement in
-    every frame, the frames are those the released code counts, and datasets in `BY_FRAME` are
-    averaged over all frames. A row that no experiment repeats has the paper's figure alone.
+    `J`, `J_std`, `J_frames`, `F` and `J_crf` are as in `lrtl.tables`; `J_low` and `J_high` bound
+    the 95 % bootstrap interval of `J` over sequences. `J_paper` is the paper's figure, from
+    `source`, and `J_as_paper` ours taken in the same way: ground truth chooses between mask and
+    complement in every frame, the frames are those the released code counts, and datasets in
+    `BY_FRAME` are averaged over all frames. A row that no experiment repeats has the paper's figure
+    alone.
 
     Args:
         name: of the table, as in `paper_tables.csv`; another has no published figures.
@@ -50,7 +52,7 @@ def write_paper_table(
     order = list(dict.fromkeys([*published["row"], *rows]))
     table = published.merge(repeated, "outer", ["row", "dataset"])
     table = table.sort_values("row", key=lambda names: names.map(order.index), kind="stable")
-    table = whole_numbers(table)[COLUMNS]
+    table = whole_numbers(table[[column for column in COLUMNS if column in table]])
     write_csv(table, out)
     text = as_text(table)
     with whole_file(out.with_suffix(".md")) as temporary:
@@ -63,8 +65,9 @@ def _measured(runs: pd.DataFrame) -> pd.DataFrame:
     """Figures of every experiment on every dataset, with the interval over sequences."""
     keys = ["dataset", "experiment"]
     table = over_seeds(over_sequences(runs), keys).drop(columns="source")
-    sequences = over_seeds(runs, [*keys, "sequence"]).groupby([*keys, "network"], sort=False)
-    table["J_low"], table["J_high"] = zip(*sequences["J"].agg(bootstrap_interval), strict=True)
+    sequences = over_seeds(runs, [*keys, "sequence"]).groupby(keys)["J"]
+    table = table.join(sequences.agg(bootstrap_interval).rename("interval"), on=keys)
+    table["J_low"], table["J_high"] = table["interval"].str[0], table["interval"].str[1]
     by_frame = table["dataset"].isin(BY_FRAME)
     released = "J_gt_choice_released"
     table["J_as_paper"] = table[f"{released}_frames"].where(by_frame, table[released])
@@ -76,9 +79,9 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
     text = {"": list(dict.fromkeys(table["row"]))}
     for dataset in dict.fromkeys(table["dataset"]):
         lines = table[table["dataset"] == dataset].set_index("row").reindex(text[""])
-        text[dataset] = [_figure(line) for line in lines.itertuples()]
-        text[f"{dataset}, as the paper's"] = [_rounded(j) for j in lines["J_as_paper"]]
-        text[f"{dataset}, paper"] = [_rounded(j) for j in lines["J_paper"]]
+        text[f"J, {dataset}"] = [_figure(line) for line in lines.itertuples()]
+        text[f"J as the paper's, {dataset}"] = [_rounded(j) for j in lines["J_as_paper"]]
+        text[f"paper, {dataset}"] = [_rounded(j) for j in lines["J_paper"]]
     return pd.DataFrame(text)
 
 

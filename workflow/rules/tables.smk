@@ -120,16 +120,54 @@ rule pictures:
         """
 
 
+rule comparison:
+    """Draw the experiments of a dataset side by side."""
+    input:
+        sequences=each("results/datasets/{dataset}/{sequence}", scored=True),
+        masks=each(
+            "results/masks/{dataset}/{experiment}/seed{seed}/{sequence}", scored=True
+        ),
+    output:
+        "results/figures/{dataset}_comparison.png",
+    log:
+        "logs/comparison/{dataset}.log",
+    benchmark:
+        "benchmarks/comparison/{dataset}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        runs=lambda wildcards: expand(
+            "results/masks/{dataset}/{experiment}/seed{seed}",
+            dataset=wildcards.dataset,
+            experiment=config["tables"][wildcards.dataset],
+            seed=run_seeds(config, wildcards.dataset)[0],
+        ),
+    shell:
+        r"""
+        lrtl comparison \
+            --sequences {input.sequences:q} \
+            --runs {params.runs:q} \
+            --title {wildcards.dataset} \
+            --out {output:q} \
+            2>&1 | tee {log:q}
+        """
+
+
 rule demo:
     """Everything of the embedded demo: tables, loss landscape and pictures."""
     input:
         products("demo"),
+        "results/figures/demo_comparison.png",
 
 
 rule davis:
     """Everything of DAVIS-2016: tables, loss landscape and pictures."""
     input:
         products("davis"),
+        "results/figures/davis_comparison.png",
 
 
 rule tables:
