@@ -22,6 +22,7 @@ from lrtl.config import (
     sequence_names,
     to_flags,
 )
+from lrtl.crf import REFINERS
 from lrtl.merge import AFFINITIES
 from lrtl.models import NETWORKS
 from lrtl.motion.flow import ESTIMATORS
@@ -112,7 +113,7 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
             keys(child | reference, f"{path}{name}.")
 
     keys(schema)
-    for name in ("flow", "tracks", "network", "losses", "training", "merge"):
+    for name in ("flow", "tracks", "network", "losses", "training", "merge", "evaluation"):
         assert set(config[name]) == set(schema["$defs"][name]["properties"])
 
 
@@ -125,6 +126,17 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
         ("flow", "gaps", [-2, 2], r"flow.gaps of davis is \[-2, 2\], expected -1 and 1 too"),
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
         ("training", "precision", "half", "config.training.precision: 'half' is not one of"),
+        (
+            "experiments",
+            "longer",
+            {"tracks": {"radius": 30}},
+            ".tracks: .*'radius' was unexp",
+        ),
+        ("experiments", "often", {"seeds": [1]}, "experiments.often: .*'seeds' was unexpected"),
+        (
+            *("paper_tables", "mine", {"datasets": ["davis"], "rows": {"Ours": "ours"}}),
+            "unknown experiment 'ours' in the config",
+        ),
         ("tables", "davis", ["flow_onyl"], "unknown experiment 'flow_onyl' .* one of flow_only"),
         ("tables", "mine", ["lrtl"], "unknown dataset 'mine' in the config; one of davis, demo"),
     ],
@@ -156,6 +168,7 @@ def test_the_schema_knows_what_the_package_does(schema):
         ("losses", "flow_centre"): CENTRES,
         ("training", "precision"): TRAIN_PRECISIONS,
         ("merge", "affinity"): AFFINITIES,
+        ("evaluation", "crf"): REFINERS,
     }
     for (section, key), names in known.items():
         assert schema["$defs"][section]["properties"][key]["enum"] == list(names)
