@@ -33,9 +33,11 @@ from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
 from lrtl.paper_tables import write_paper_table
+from lrtl.plan import as_text, plan
 from lrtl.samples import Motion
 from lrtl.score import score
 from lrtl.segment import segment
+from lrtl.speed import measure_speed
 from lrtl.tables import summary, write_tables
 from lrtl.train import train
 from lrtl.verify import verify
@@ -93,6 +95,10 @@ def parser() -> argparse.ArgumentParser:
     add(_landscape_table, rows=[Path], out=Path)
     add(_pictures, sequence=Path, masks=Path, components=Path, overlay=Path, sheet=Path)
     add(_comparison, sequences=[Path], runs=[Path], title=str, out=Path)
+    add(_speed, runs=[Path], sequence=Path, out=Path)
+    verb = add(_plan)
+    verb.add_argument("targets", nargs="+", help="files or rules, as for snakemake")
+    verb.add_argument("--config", nargs="+", default=[], help="settings, as for snakemake")
     add(_verify).add_argument("results", type=Path, help="a folder of products")
     return top
 
@@ -193,6 +199,16 @@ def _pictures(a: argparse.Namespace) -> None:
 def _comparison(a: argparse.Namespace) -> None:
     """Draw the foreground of several runs side by side."""
     comparison([Sequence.open(sequence) for sequence in a.sequences], a.runs, a.title, a.out)
+
+
+def _speed(a: argparse.Namespace) -> None:
+    """Measure the frames per second of trained networks."""
+    measure_speed(a.runs, Sequence.open(a.sequence), a.out)
+
+
+def _plan(a: argparse.Namespace) -> None:
+    """Say what targets will take, before anything runs: hours, disk and memory of each rule."""
+    print(as_text(plan(a.targets, a.config, parser())))
 
 
 def _verify(a: argparse.Namespace) -> None:

@@ -167,6 +167,17 @@ def rows_of(pattern):
     return of
 
 
+def runs_timed(pattern):
+    """Input function: `pattern` for the first seed of the networks of Table 9."""
+    return lambda wildcards: expand(
+        pattern,
+        experiment=dict.fromkeys(
+            config["paper_tables"]["lrtl_table9"]["rows"].values()
+        ),
+        seed=run_seeds(config, "davis")[0],
+    )
+
+
 def products(dataset):
     """Input function: all there is to make of a dataset, its tables and the pictures of each run."""
 

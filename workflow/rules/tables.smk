@@ -66,6 +66,44 @@ rule paper_table:
         """
 
 
+rule speed:
+    """Measure the frames per second of the networks of Table 9, on one sequence of DAVIS."""
+    input:
+        weights=runs_timed(
+            "results/runs/davis/{experiment}/seed{seed}/weights.safetensors"
+        ),
+        runs=runs_timed("results/runs/davis/{experiment}/seed{seed}/config.yaml"),
+        sequence=lambda wildcards: (
+            f"results/datasets/davis/{sequences('davis', scored=True)[0]}"
+        ),
+    output:
+        "results/tables/lrtl_speed.csv",
+    log:
+        "logs/speed.log",
+    benchmark:
+        "benchmarks/speed.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    threads: 1 if not ON_GPU else 4
+    resources:
+        gpu=int(ON_GPU),
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        runs=lambda wildcards, input: [
+            path.rpartition("/")[0] for path in input.weights
+        ],
+    shell:
+        r"""
+        lrtl speed \
+            --runs {params.runs:q} \
+            --sequence {input.sequence:q} \
+            --out {output:q} \
+            --threads {threads} \
+            2>&1 | tee {log:q}
+        """
+
+
 rule landscape_table:
     """Collect the trajectory-loss landscape of a dataset's scored sequences."""
     input:
@@ -171,6 +209,7 @@ rule davis:
 
 
 rule tables:
-    """Every table of a paper that the config repeats."""
+    """Every table of a paper that the config repeats, and the networks' speed."""
     input:
         expand("results/tables/{table}.csv", table=config["paper_tables"]),
+        "results/tables/lrtl_speed.csv",
