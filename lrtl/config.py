@@ -6,6 +6,7 @@ command line's flags are built from the fields.
 
 import argparse
 from dataclasses import MISSING, dataclass, fields
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, Self, get_args, get_origin
 
@@ -245,6 +246,18 @@ class MergeConfig:
             _require(self.affinity_weights is not None, "affinity_weights", None, expected)
 
 
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is scored beside the masks as they are."""
+
+    crf: str = "none"
+
+    def __post_init__(self) -> None:
+        from lrtl.crf import REFINERS
+
+        _require(self.crf in REFINERS, "crf", self.crf, _one_of(REFINERS))
+
+
 def _one_of(choices) -> str:
     return "one of " + ", ".join(choices)
 
@@ -260,7 +273,8 @@ def add_flags(parser: argparse.ArgumentParser, stage: type) -> None:
             parser.add_argument(flag, type=kind, nargs=count, required=required)
         else:
             kind = next(iter(get_args(field.type)), field.type)  # of `int | None`, int
-            parser.add_argument(flag, type=kind, required=required)
+            default = None if required else field.default
+            parser.add_argument(flag, type=kind, required=required, default=default)
 
 
 def from_flags(arguments: argparse.Namespace, stage: type):
@@ -269,7 +283,7 @@ def from_flags(arguments: argparse.Namespace, stage: type):
     return stage(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-SECTIONS = ("flow", "tracks", "network", "losses", "training", "merge")
+SECTIONS = ("flow", "tracks", "network", "losses", "training", "merge", "evaluation")
 
 
 def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[str, dict]:
@@ -319,9 +333,8 @@ def check(config: dict, schema: str | Path) -> None:
     mirror = config["mirror"]
     if mirror and "://" not in mirror and not Path(mirror).is_dir():
         raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
-    for dataset, experiments in config["tables"].items():
-        for experiment in experiments:
-            _check_motion(dataset, experiment, resolve(config, dataset, experiment))
+    for dataset, experiment in configured_runs(config):
+        _check_motion(dataset, experiment, resolve(config, dataset, experiment))
 
 
 def _check_motion(dataset: str, experiment: str, settings: dict[str, dict]) -> None:
@@ -336,6 +349,14 @@ def _check_motion(dataset: str, experiment: str, settings: dict[str, dict]) -> N
     reach = (losses["context"] or radius) + losses["neighbours"]
     expected = f"at least {reach}: losses.context and neighbours of {experiment}"
     _require(radius >= reach, f"config.tracks.radius of {dataset}", radius, expected)
+
+
+def configured_runs(config: dict) -> list[tuple[str, str]]:
+    """Dataset and experiment of every row of the config's tables."""
+    runs = [(dataset, name) for dataset, names in config["tables"].items() for name in names]
+    for table in config["paper_tables"].values():
+        runs += product(table["datasets"], table["rows"].values())
+    return list(dict.fromkeys(runs))
 
 
 def _is_number(error: ValidationError) -> bool:

@@ -42,11 +42,12 @@ def load_run(
         check_file(run / "weights.safetensors")
         settings = yaml.safe_load((run / "config.yaml").read_text())
         weights = load_file(run / "weights.safetensors")
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        expected = settings["network"]["backbone_weights"]
+        network = _tuples(settings["network"]) | {"backbone_weights": backbone_weights}
+        network, losses = NetworkConfig(**network), LossConfig(**_tuples(settings["losses"]))
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise ValueError(f"{run} is not a finished run ({error}); train it again") from error
-    trained = _tuples(settings["network"])
-    network = NetworkConfig(**trained | {"backbone_weights": backbone_weights})
-    found, expected = backbone_sha256(network), trained["backbone_weights"]
+    found = backbone_sha256(network)
     if found != expected:
         raise ValueError(
             f"{run} was trained on backbone weights of sha256 {expected}, {backbone_weights} has "
@@ -54,7 +55,7 @@ def load_run(
         )
     model = NETWORKS[network.network](network)
     model.load_state_dict(weights)
-    return model.eval(), network, LossConfig(**_tuples(settings["losses"]))
+    return model.eval(), network, losses
 
 
 @torch.inference_mode()

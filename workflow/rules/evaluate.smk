@@ -75,13 +75,19 @@ rule score:
     resources:
         mem_mb=2000,
         runtime="1h",
+    params:
+        settings=flags("evaluation"),
+        masks="results/masks/{dataset}/{experiment}/seed{seed}",
+        components="results/components/{dataset}/{experiment}/seed{seed}",
+        names=lambda wildcards: ",".join(sequences(wildcards.dataset, scored=True)),
     shell:
         r"""
-        lrtl score \
-            --sequences {input.sequences:q} \
-            --masks {input.masks:q} \
-            --components {input.components:q} \
+        lrtl score {params.masks:q} \
+            --dataset {wildcards.dataset} \
+            --names {params.names} \
+            --components {params.components:q} \
             --out {output:q} \
+            {params.settings} \
             2>&1 | tee {log:q}
         """
 
