@@ -35,3 +35,4 @@ localrules:
     demo,
     fbms59,
     segtrackv2,
+    tables,

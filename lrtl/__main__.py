@@ -12,6 +12,7 @@ import torch
 import lrtl
 from lrtl.config import (
     WHOLE,
+    EvaluationConfig,
     FlowConfig,
     LossConfig,
     MergeConfig,
@@ -22,18 +23,22 @@ from lrtl.config import (
     add_flags,
     from_flags,
 )
+from lrtl.crf import REFINERS
 from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
-from lrtl.figures import contact_sheet, overlay
+from lrtl.figures import comparison, contact_sheet, overlay
 from lrtl.landscape import landscape, landscape_table
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
+from lrtl.paper_tables import write_paper_table
+from lrtl.plan import as_text, plan
 from lrtl.samples import Motion
 from lrtl.score import score
 from lrtl.segment import segment
-from lrtl.tables import write_tables
+from lrtl.speed import measure_speed
+from lrtl.tables import summary, write_tables
 from lrtl.train import train
 from lrtl.verify import verify
 
@@ -79,17 +84,27 @@ def parser() -> argparse.ArgumentParser:
     add(_tracks, TracksConfig, source=Path, out=Path, part=str)
     motion = {"sequences": [Path], "flow": [Path], "tracks": [Path]}
     add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
-    add(_segment, MergeConfig, weights=Path, sequence=Path, flow=Path, masks=Path, components=Path)
-    add(_score, sequences=[Path], masks=[Path], components=[Path], out=Path)
+    run = {"weights": Path, "backbone-weights": str, "sequence": Path, "flow": Path}
+    add(_segment, MergeConfig, **run, masks=Path, components=Path)
+    masks = {"data": Path, "names": str, "components": Path}
+    verb = add(_score, EvaluationConfig, dataset=str, **masks, out=Path)
+    verb.add_argument("masks", type=Path, help="a folder of masks, {sequence}/{frame}.png")
+    paper_table = {"rows": [str], "experiments": [str], "scores": [Path], "runs": [Path]}
+    add(_paper_table, name=str, **paper_table, out=Path)
     add(_table, dataset=str, scores=[Path], runs=[Path], table=Path, sequences=Path)
     add(_landscape, LossConfig, sequence=Path, tracks=Path, out=Path)
     add(_landscape_table, rows=[Path], out=Path)
     add(_pictures, sequence=Path, masks=Path, components=Path, overlay=Path, sheet=Path)
+    add(_comparison, sequences=[Path], runs=[Path], title=str, out=Path)
+    add(_speed, runs=[Path], sequence=Path, out=Path)
+    verb = add(_plan)
+    verb.add_argument("targets", nargs="+", help="files or rules, as for snakemake")
+    verb.add_argument("--config", nargs="+", default=[], help="settings, as for snakemake")
     add(_verify).add_argument("results", type=Path, help="a folder of products")
     return top
 
 
-OPTIONAL = ("mirror", "archive", "part")
+OPTIONAL = ("mirror", "archive", "part", "backbone-weights", "components", "data", "names")
 
 
 def _fetch(a: argparse.Namespace) -> None:
@@ -99,9 +114,13 @@ def _fetch(a: argparse.Namespace) -> None:
 
 def _prepare(a: argparse.Namespace) -> None:
     """Lay out the frames and masks of a sequence."""
-    if a.dataset not in DATASETS:
-        raise ValueError(f"unknown dataset {a.dataset!r}; one of {', '.join(DATASETS)}")
-    DATASETS[a.dataset].prepare(a.sequence, a.archive, a.out)
+    _dataset(a.dataset).prepare(a.sequence, a.archive, a.out)
+
+
+def _dataset(name: str):
+    if name not in DATASETS:
+        raise ValueError(f"unknown dataset {name!r}; one of {', '.join(DATASETS)}")
+    return DATASETS[name]
 
 
 def _flow(a: argparse.Namespace) -> None:
@@ -130,17 +149,30 @@ def _segment(a: argparse.Namespace) -> None:
     """Predict components of a sequence and merge them to its foreground."""
     sequence, flow = Sequence.open(a.sequence), FlowStore.open(a.flow)
     merge = from_flags(a, MergeConfig)
-    segment(a.weights.parent, sequence, flow, merge, a.masks, a.components)
+    segment(a.weights.parent, sequence, flow, merge, a.masks, a.components, a.backbone_weights)
 
 
 def _score(a: argparse.Namespace) -> None:
-    """Score the masks of a run, a row per frame."""
-    score(a.sequences, a.masks, a.components, a.out)
+    """Score a folder of masks in DAVIS's layout, a row per frame."""
+    names = a.names.split(",") if a.names else _dataset(a.dataset).SCORED
+    data = a.data or Path("results/datasets") / a.dataset
+    if not data.is_dir():
+        remedy = f"make it with `snakemake {data}/{names[0]} ...`, or name another with --data"
+        raise ValueError(f"there is no folder {data} of prepared sequences; {remedy}")
+    parts = [a.components / name for name in names] if a.components else None
+    refine = REFINERS[from_flags(a, EvaluationConfig).crf]
+    folders = [data / name for name in names], [a.masks / name for name in names]
+    print(summary(score(*folders, parts, a.out, refine)))
 
 
 def _table(a: argparse.Namespace) -> None:
     """Average scores over seeds, beside the papers' figures."""
     write_tables(a.dataset, a.scores, a.runs, a.table, a.sequences)
+
+
+def _paper_table(a: argparse.Namespace) -> None:
+    """Repeat a table of a paper, its figures beside."""
+    write_paper_table(a.name, a.rows, a.experiments, a.scores, a.runs, a.out)
 
 
 def _landscape(a: argparse.Namespace) -> None:
@@ -160,6 +192,21 @@ def _pictures(a: argparse.Namespace) -> None:
     sequence = Sequence.open(a.sequence)
     overlay(sequence, a.masks, a.overlay)
     contact_sheet(sequence, a.masks, a.components, a.sheet)
+
+
+def _comparison(a: argparse.Namespace) -> None:
+    """Draw the foreground of several runs side by side."""
+    comparison([Sequence.open(sequence) for sequence in a.sequences], a.runs, a.title, a.out)
+
+
+def _speed(a: argparse.Namespace) -> None:
+    """Measure the frames per second of trained networks."""
+    measure_speed(a.runs, Sequence.open(a.sequence), a.out)
+
+
+def _plan(a: argparse.Namespace) -> None:
+    """Say what targets will take, before anything runs: hours, disk and memory of each rule."""
+    print(as_text(plan(a.targets, a.config, parser())))
 
 
 def _verify(a: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ command line's flags are built from the fields.
 
 import argparse
 from dataclasses import MISSING, dataclass, fields
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, Self, get_args, get_origin
 
@@ -15,6 +16,7 @@ from jsonschema.exceptions import best_match
 
 TRAIN_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients scaled
 CENTRES = ("none", "median")
+OVER_COMPONENTS = ("mean", "sum")
 PRECISIONS = (*TRAIN_PRECISIONS, "float16")
 
 
@@ -111,15 +113,23 @@ class NetworkConfig:
     width: int
     components: int
     input_size: tuple[int, int]
+    decoder: str
+    backbone_weights: str | None = None  # a published file
 
     def __post_init__(self) -> None:
         from lrtl.models import NETWORKS
+        from lrtl.models.maskformer import UPSAMPLING
 
         _require(self.network in NETWORKS, "network", self.network, _one_of(NETWORKS))
         _require(self.width >= 1, "width", self.width, "at least 1 channel")
         _require(2 <= self.components <= 255, "components", self.components, "2 to 255")
-        multiple = all(side > 0 and side % 16 == 0 for side in self.input_size)
-        _require(multiple, "input_size", self.input_size, "multiples of 16 px")
+        _require(self.decoder in UPSAMPLING, "decoder", self.decoder, _one_of(UPSAMPLING))
+        unet = self.network == "unet"
+        multiple = 16 if unet else 32
+        fits = all(side > 0 and side % multiple == 0 for side in self.input_size)
+        _require(fits, "input_size", self.input_size, f"multiples of {multiple} px")
+        given = unet or self.backbone_weights is not None
+        _require(given, "backbone_weights", None, f"a file for {self.network}")
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,13 @@ class LossConfig:
     flow_weight: float
     trajectory_weight: float
     smoothness_weight: float
+    reconstruction_weight: float
+    perspective_weight: float
+    track_flow_weight: float
+    flow_loss: str
+    flow_model: str
+    over_components: str
+    smoothness_ramp: int
     flow_size: tuple[int, int]
     flow_clip: float
     flow_centre: str
@@ -136,10 +153,23 @@ class LossConfig:
     track_count: int
     track_visibility: float
     track_filter: int
+    neighbours: int
+    context: int | None = None
 
     def __post_init__(self) -> None:
+        from lrtl.losses.flow import CONVENTIONS, MODELS
+
         _require(self.flow_centre in CENTRES, "flow_centre", self.flow_centre, _one_of(CENTRES))
-        weights = (self.flow_weight, self.trajectory_weight, self.smoothness_weight)
+        _require(self.flow_loss in CONVENTIONS, "flow_loss", self.flow_loss, _one_of(CONVENTIONS))
+        _require(self.flow_model in MODELS, "flow_model", self.flow_model, _one_of(MODELS))
+        known = OVER_COMPONENTS
+        _require(
+            self.over_components in known, "over_components", self.over_components, _one_of(known)
+        )
+        _require(
+            self.smoothness_ramp >= 0, "smoothness_ramp", self.smoothness_ramp, "0 or more steps"
+        )
+        weights = [getattr(self, f.name) for f in fields(self) if f.name.endswith("_weight")]
         _require(
             min(weights) >= 0 < max(weights), "loss weights", weights, "one above 0, none below"
         )
@@ -148,6 +178,9 @@ class LossConfig:
         share = self.track_visibility
         _require(0 <= share <= 1, "track_visibility", share, "a share of the window, 0 to 1")
         _require(self.track_filter % 2 == 1, "track_filter", self.track_filter, "an odd number")
+        _require(self.neighbours in (0, 1), "neighbours", self.neighbours, "0 or 1 frames")
+        context = self.context
+        _require(context is None or context >= 1, "context", context, "at least 1 frame, or none")
 
 
 @dataclass(frozen=True)
@@ -158,6 +191,7 @@ class TrainConfig:
     quads: int
     quad_gaps: tuple[int, ...]
     quad_offset: int
+    flows_per_image: int
     learning_rate: float
     weight_decay: float
     warmup_steps: int
@@ -173,11 +207,14 @@ class TrainConfig:
     workers: int
 
     def __post_init__(self) -> None:
-        for name in ("steps", "quads", "quad_offset", "ema_every", "checkpoint_every"):
+        for name in ("steps", "quads", "quad_offset", "checkpoint_every"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         positive = bool(self.quad_gaps) and min(self.quad_gaps) >= 1
         _require(positive, "quad_gaps", self.quad_gaps, "frame gaps of at least 1")
         _require(self.workers >= 0, "workers", self.workers, "0 or more processes")
+        _require(self.ema_every >= 0, "ema_every", self.ema_every, "0, which is off, or more steps")
+        flows = self.flows_per_image
+        _require(flows in (1, 2), "flows_per_image", flows, "1 or 2")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         known = TRAIN_PRECISIONS
         _require(self.precision in known, "precision", self.precision, _one_of(known))
@@ -209,6 +246,18 @@ class MergeConfig:
             _require(self.affinity_weights is not None, "affinity_weights", None, expected)
 
 
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is scored beside the masks as they are."""
+
+    crf: str = "none"
+
+    def __post_init__(self) -> None:
+        from lrtl.crf import REFINERS
+
+        _require(self.crf in REFINERS, "crf", self.crf, _one_of(REFINERS))
+
+
 def _one_of(choices) -> str:
     return "one of " + ", ".join(choices)
 
@@ -223,8 +272,9 @@ def add_flags(parser: argparse.ArgumentParser, stage: type) -> None:
             count = "+" if rest is ... else 2
             parser.add_argument(flag, type=kind, nargs=count, required=required)
         else:
-            kind = str if field.type == str | None else field.type
-            parser.add_argument(flag, type=kind, required=required)
+            kind = next(iter(get_args(field.type)), field.type)  # of `int | None`, int
+            default = None if required else field.default
+            parser.add_argument(flag, type=kind, required=required, default=default)
 
 
 def from_flags(arguments: argparse.Namespace, stage: type):
@@ -233,7 +283,7 @@ def from_flags(arguments: argparse.Namespace, stage: type):
     return stage(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-SECTIONS = ("flow", "tracks", "network", "losses", "training", "merge")
+SECTIONS = ("flow", "tracks", "network", "losses", "training", "merge", "evaluation")
 
 
 def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[str, dict]:
@@ -283,19 +333,30 @@ def check(config: dict, schema: str | Path) -> None:
     mirror = config["mirror"]
     if mirror and "://" not in mirror and not Path(mirror).is_dir():
         raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
-    for dataset, experiments in config["tables"].items():
-        for experiment in experiments:
-            _check_gaps(dataset, resolve(config, dataset, experiment))
+    for dataset, experiment in configured_runs(config):
+        _check_motion(dataset, experiment, resolve(config, dataset, experiment))
 
 
-def _check_gaps(dataset: str, settings: dict[str, dict]) -> None:
-    """Stop unless the flow has the gaps that tracks and training need."""
+def _check_motion(dataset: str, experiment: str, settings: dict[str, dict]) -> None:
+    """Stop unless flow has the gaps, and tracks the length, that what follows needs."""
     where, gaps = f"config.flow.gaps of {dataset}", settings["flow"]["gaps"]
     chained = settings["tracks"]["tracker"] == "chained_flow"
     fits = not chained or {-1, 1} <= set(gaps)
     _require(fits, where, gaps, "-1 and 1 too, for chained_flow")
     drawn = sorted(sign * gap for gap in settings["training"]["quad_gaps"] for sign in (-1, 1))
     _require(set(drawn) <= set(gaps), where, gaps, f"{drawn} too, for training.quad_gaps")
+    losses, radius = settings["losses"], settings["tracks"]["radius"]
+    reach = (losses["context"] or radius) + losses["neighbours"]
+    expected = f"at least {reach}: losses.context and neighbours of {experiment}"
+    _require(radius >= reach, f"config.tracks.radius of {dataset}", radius, expected)
+
+
+def configured_runs(config: dict) -> list[tuple[str, str]]:
+    """Dataset and experiment of every row of the config's tables."""
+    runs = [(dataset, name) for dataset, names in config["tables"].items() for name in names]
+    for table in config["paper_tables"].values():
+        runs += product(table["datasets"], table["rows"].values())
+    return list(dict.fromkeys(runs))
 
 
 def _is_number(error: ValidationError) -> bool:
@@ -335,9 +396,11 @@ def sequence_names(config: dict, available: tuple[str, ...]) -> list[str]:
 
 
 def to_flags(section: dict) -> str:
-    """A section of the config as command-line flags, lists as several values."""
+    """A section of the config as command-line flags, lists as several values, null as none."""
     flags = []
     for key, value in section.items():
+        if value is None:
+            continue
         values = value if isinstance(value, list) else [value]
         flags.append(f"--{key.replace('_', '-')} {' '.join(map(str, values))}")
     return " ".join(flags)

@@ -24,6 +24,7 @@ TINT = 0.45  # share of the colour in a foreground
 FRAME_RATE = 12  # frames per second of an overlay
 SHEET_FRAMES = 6
 SHEET_WIDTH = 280  # px of a picture in a sheet
+LEGEND = [("foreground", FOREGROUND, 6), ("ground truth", TRUTH, 2)]  # with half its height in px
 GAP, MARGIN, TITLE, CAPTION = 4, 30, 44, 20  # px between pictures, and of the text around them
 INK, GREY = (30, 30, 30), (110, 110, 110)
 
@@ -62,20 +63,59 @@ def contact_sheet(sequence: Sequence, masks: Path, components: Path, out: Path) 
         ValueError: a mask is missing or of another size; the file is named.
     """
     size = (sequence.height, sequence.width)
-    cell = (SHEET_WIDTH, round(SHEET_WIDTH * size[0] / size[1]))
-    line = max(1, round(1.5 * size[1] / SHEET_WIDTH))
-    chosen = np.unique(np.linspace(0, len(sequence.frames) - 1, SHEET_FRAMES).round().astype(int))
-    sheet = _titled(sequence, [sequence.frames[i] for i in chosen], cell)
-    for column, index in enumerate(chosen):
+    rows: dict[str, list] = {"frame": [], "components": [], "foreground": []}
+    chosen = _spaced(len(sequence.frames), SHEET_FRAMES)
+    for index in chosen:
         frame, stem = sequence.frame(index), sequence.frames[index]
         labels = read_mask(components / f"{stem}.png", size)
         mask = read_mask(masks / f"{stem}.png", size) > 0
-        foreground = draw_foreground(frame, mask, sequence.mask(index), line)
-        for row, picture in enumerate([frame, draw_components(frame, labels), foreground]):
-            small = cv2.resize(picture, cell, interpolation=cv2.INTER_AREA)
-            sheet.paste(Image.fromarray(small), _corner(row, column, cell))
-    with whole_file(out) as temporary:
-        sheet.save(temporary)
+        foreground = draw_foreground(frame, mask, sequence.mask(index), _line(frame))
+        for row, picture in zip(
+            rows, (frame, draw_components(frame, labels), foreground), strict=True
+        ):
+            rows[row].append(picture)
+    legend = LEGEND if sequence.annotated else LEGEND[:1]
+    _write_sheet(sequence.name, [sequence.frames[i] for i in chosen], rows, legend, out)
+
+
+def comparison(sequences: list[Sequence], runs: list[Path], title: str, out: Path) -> None:
+    """Write a sheet (PNG) that compares runs: the middle annotated frame of some sequences.
+
+    Rows are the frame, the ground truth and the foreground of every run.
+
+    Args:
+        sequences: with ground truth; of more than fit, evenly spaced ones are taken.
+        runs: folders of masks, `results/masks/{dataset}/{experiment}/seed{seed}`.
+        title: of the sheet.
+        out: the picture.
+
+    Raises:
+        ValueError: a mask is missing or of another size; the file is named.
+    """
+    names = [run.parent.name for run in runs]
+    rows: dict[str, list] = {row: [] for row in ("frame", "ground truth", *names)}
+    chosen = [sequences[i] for i in _spaced(len(sequences), SHEET_FRAMES)]
+    for sequence in chosen:
+        stem = sequence.annotated[len(sequence.annotated) // 2]
+        index, size = sequence.frames.index(stem), (sequence.height, sequence.width)
+        frame, truth = sequence.frame(index), sequence.mask(index)
+        line = _line(frame)
+        rows["frame"].append(frame)
+        rows["ground truth"].append(draw_foreground(frame, truth > 0, None, line))
+        for name, run in zip(names, runs, strict=True):
+            mask = read_mask(run / sequence.name / f"{stem}.png", size) > 0
+            rows[name].append(draw_foreground(frame, mask, None, line))
+    _write_sheet(title, [sequence.name for sequence in chosen], rows, LEGEND[:1], out)
+
+
+def _spaced(count: int, most: int) -> np.ndarray:
+    """At most `most` of `count` indices, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int))
+
+
+def _line(frame: np.ndarray) -> int:
+    """Thickness in px of an outline on a frame that is drawn small in a sheet."""
+    return max(1, round(1.5 * frame.shape[1] / SHEET_WIDTH))
 
 
 def draw_foreground(
@@ -113,24 +153,36 @@ def _corner(row: int, column: int, cell: tuple[int, int]) -> tuple[int, int]:
     return MARGIN + column * (cell[0] + GAP), TITLE + CAPTION + row * (cell[1] + GAP)
 
 
-def _titled(sequence: Sequence, stems: list[str], cell: tuple[int, int]) -> Image.Image:
+def _write_sheet(title: str, columns: list[str], rows: dict, legend: list, out: Path) -> None:
+    """Write a sheet of pictures, a list for the name of each row; the first sets their shape."""
+    height, width = next(iter(rows.values()))[0].shape[:2]
+    cell = (SHEET_WIDTH, round(SHEET_WIDTH * height / width))
+    sheet = _titled(title, columns, list(rows), legend, cell)
+    for row, pictures in enumerate(rows.values()):
+        for column, picture in enumerate(pictures):
+            small = cv2.resize(picture, cell, interpolation=cv2.INTER_AREA)
+            sheet.paste(Image.fromarray(small), _corner(row, column, cell))
+    with whole_file(out) as temporary:
+        sheet.save(temporary)
+
+
+def _titled(title: str, columns: list[str], rows: list[str], legend: list, cell) -> Image.Image:
     """A sheet without its pictures: title, legend, and names of rows and columns."""
-    width, height = _corner(3, len(stems), cell)
+    width, height = _corner(len(rows), len(columns), cell)
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     small = ImageFont.load_default(14)
-    draw.text((MARGIN, TITLE / 2), sequence.name, INK, ImageFont.load_default(22), "lm")
-    legend, right = [("foreground", FOREGROUND, 6)], width - GAP
-    legend += [("ground truth", TRUTH, 2)] if sequence.annotated else []
+    draw.text((MARGIN, TITLE / 2), title, INK, ImageFont.load_default(22), "lm")
+    right = width - GAP
     for text, colour, half in reversed(legend):
         draw.text((right, TITLE / 2), text, INK, small, "rm")
         right -= draw.textlength(text, small) + 8
         draw.rectangle([right - 16, TITLE / 2 - half, right, TITLE / 2 + half], colour)
         right -= 40
-    for column, stem in enumerate(stems):
+    for column, name in enumerate(columns):
         x, y = _corner(0, column, cell)
-        draw.text((x + cell[0] / 2, y - CAPTION / 2), stem, GREY, small, "mm")
-    for row, name in enumerate(["frame", "components", "foreground"]):
+        draw.text((x + cell[0] / 2, y - CAPTION / 2), name, GREY, small, "mm")
+    for row, name in enumerate(rows):
         label = Image.new("RGB", (cell[1], MARGIN), "white")
         ImageDraw.Draw(label).text((cell[1] / 2, MARGIN / 2), name, GREY, small, "mm")
         sheet.paste(label.rotate(90, expand=True), (0, _corner(row, 0, cell)[1]))

@@ -1,19 +1,56 @@
-"""Region similarity J of binary masks and its statistics over a sequence; pure functions."""
+"""Region similarity J and boundary measure F of binary masks, and their statistics over a sequence.
 
+Both as Perazzi et al. define them, "A benchmark dataset and evaluation methodology for video object
+segmentation", CVPR 2016, Sec. 5; pure functions.
+"""
+
+import cv2
 import numpy as np
 
+BOUND = 0.008  # of the diagonal, the distance in px at which boundaries still match
 RECALL_THRESHOLD = 0.5
 DECAY_BINS = 4
+BOOTSTRAPS = 10_000
 
 
 def jaccard(prediction: np.ndarray, truth: np.ndarray) -> float:
     """Intersection over union of two boolean masks (H, W); 1 if both are empty.
 
-    Perazzi et al., "A benchmark dataset and evaluation methodology for video object segmentation",
-    CVPR 2016, Sec. 5. The released LRTL code gives 0 where both are empty.
+    The released LRTL code gives 0 where both are empty.
     """
     union = np.count_nonzero(prediction | truth)
     return np.count_nonzero(prediction & truth) / union if union else 1.0
+
+
+def boundary_measure(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Harmonic mean F of the precision and recall of a mask's boundary; masks (H, W) bool.
+
+    Precision is the share of the prediction's boundary within 0.008 diagonals, rounded up to whole
+    px, of the truth's boundary; recall is the converse. F is 1 if neither mask has a boundary.
+    """
+    found, wanted = boundary(prediction), boundary(truth)
+    radius = int(np.ceil(BOUND * np.hypot(*truth.shape)))
+    offsets = np.arange(-radius, radius + 1) ** 2
+    disk = (offsets[:, None] + offsets <= radius**2).astype(np.uint8)
+    precision = _share(found, cv2.dilate(wanted.view(np.uint8), disk))
+    recall = _share(wanted, cv2.dilate(found.view(np.uint8), disk))
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def boundary(mask: np.ndarray) -> np.ndarray:
+    """Pixels of a mask (H, W) bool that differ from the one to the right, below or diagonally so.
+
+    Beyond the frame its last row and column go on: a mask has no boundary along the frame's edge.
+    """
+    wide = np.pad(mask, (0, 1), "edge")
+    right, below, across = wide[:-1, 1:], wide[1:, :-1], wide[1:, 1:]
+    return (mask != right) | (mask != below) | (mask != across)
+
+
+def _share(boundary: np.ndarray, near: np.ndarray) -> float:
+    """Share of a boundary's pixels that are `near`; 1 of none."""
+    count = np.count_nonzero(boundary)
+    return np.count_nonzero(near[boundary]) / count if count else 1.0
 
 
 def oracle_jaccard(components: np.ndarray, truth: np.ndarray) -> float:
@@ -40,13 +77,13 @@ def oracle_jaccard(components: np.ndarray, truth: np.ndarray) -> float:
 
 
 def statistics(values: np.ndarray) -> dict[str, float]:
-    """Mean, recall and decay of a sequence's J values, as the DAVIS-2016 evaluator computes them.
+    """Mean, recall and decay of a sequence's J or F, as the DAVIS-2016 evaluator computes them.
 
     Recall is the share of frames above 0.5; decay is the mean of the first quarter of the frames
-    minus that of the last, the quarters sharing their boundary frames. Perazzi et al. 2016, Sec. 5.
+    minus that of the last, the quarters sharing their boundary frames.
 
     Args:
-        values: (F,) J of the frames that count, in order, at least one.
+        values: (n,) J or F of the frames that count, in order, at least one.
     """
     values = np.asarray(values, float)
     bounds = np.round(np.linspace(1, len(values), DECAY_BINS + 1) + 1e-10).astype(int) - 1
@@ -56,3 +93,18 @@ def statistics(values: np.ndarray) -> dict[str, float]:
         "recall": float((values > RECALL_THRESHOLD).mean()),
         "decay": float(first.mean() - last.mean()),
     }
+
+
+def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of a mean: percentiles of 10,000 means of values drawn with replacement.
+
+    Args:
+        values: (n,) one per sequence; of fewer than two the interval is not a number.
+
+    The draws are the same every time. What differs between seeds is no part of it.
+    """
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    draws = np.random.default_rng(0).integers(len(values), size=(BOOTSTRAPS, len(values)))
+    low, high = np.percentile(np.asarray(values, float)[draws].mean(1), [2.5, 97.5])
+    return float(low), float(high)

@@ -1,5 +1,6 @@
 """Masks -> one row of scores per annotated frame; here ground truth is read."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,30 +9,46 @@ import pandas as pd
 from lrtl.datasets import DATASETS
 from lrtl.datasets.layout import Sequence, read_mask
 from lrtl.files import write_csv
-from lrtl.metrics import jaccard, oracle_jaccard
+from lrtl.metrics import boundary_measure, jaccard, oracle_jaccard
+
+Refine = Callable[[np.ndarray, np.ndarray], np.ndarray]  # a frame and its mask to a better mask
 
 
-def score(sequences: list[Path], masks: list[Path], components: list[Path], out: Path) -> None:
-    """Score the masks of one run; arguments are folders in the same order of sequences.
+def score(
+    sequences: list[Path],
+    masks: list[Path],
+    components: list[Path] | None,
+    out: Path,
+    refine: Refine | None = None,
+) -> pd.DataFrame:
+    """Score masks in DAVIS's layout; arguments are folders in the same order of sequences.
 
     Columns of `out`: `sequence, frame, object`; `J` of the mask as predicted, `J_gt_choice` the
-    better of the mask and its complement (the papers' matching), `J_oracle` the best union of
-    components or either of these two, since a merged mask, the sum of soft components, is not
-    always such a union; all per frame, 0 to 1; `davis` and `released`, whether the frame counts
-    under the dataset's own protocol (DAVIS's leaves out first and last) and under the released
-    code's: see `counts` of its module.
+    better of the mask and its complement (the papers' matching), with `components` `J_oracle`, the
+    best union of components or either of these two, since a merged mask, the sum of soft
+    components, is not always such a union; `F`, the boundary measure of the mask; with `refine`
+    `J_crf`, J of what it makes of the mask; all per frame, 0 to 1; `benchmark` and `released`,
+    whether the frame counts under the dataset's own protocol (DAVIS's leaves out first and last)
+    and under the released code's: see `counts` of its module.
 
     Raises:
         ValueError: a prediction is missing, of another size, not indexed or not binary, the file is
             named; or a sequence has no ground truth.
     """
-    folders = zip(sequences, masks, components, strict=True)
-    rows = [row for paths in folders for row in score_sequence(*paths)]
-    write_csv(pd.DataFrame(rows), out)
+    folders = zip(sequences, masks, components or [None] * len(masks), strict=True)
+    rows = pd.DataFrame([row for paths in folders for row in score_sequence(*paths, refine)])
+    rows = rows.round(6)
+    write_csv(rows, out)
+    return rows
 
 
-def score_sequence(folder: Path, masks: Path, components: Path) -> list[dict]:
-    """Rows of the annotated frames of one sequence; objects are merged to one foreground."""
+def score_sequence(
+    folder: Path, masks: Path, components: Path | None = None, refine: Refine | None = None
+) -> list[dict]:
+    """Rows of the annotated frames of one sequence; objects are merged to one foreground.
+
+    Frames that count under no protocol, as the first and the last, may lack their mask.
+    """
     sequence = Sequence.open(folder)
     if not sequence.annotated:
         raise ValueError(f"{folder} has no ground truth to score against; leave it out")
@@ -41,27 +58,41 @@ def score_sequence(folder: Path, masks: Path, components: Path) -> list[dict]:
         ids = sequence.mask(index)
         if ids is None:
             continue
-        truth = ids > 0
-        mask = _prediction(masks / f"{stem}.png", size)
-        if mask.max() > 1:
-            raise ValueError(f"{masks / stem}.png has the value {mask.max()}, expected 0 and 1")
-        labels = _prediction(components / f"{stem}.png", size)
-        value, complement = jaccard(mask > 0, truth), jaccard(mask == 0, truth)
+        protocols = counts(index, stem, last)
+        if not any(protocols.values()) and not (masks / f"{stem}.png").exists():
+            continue
+        mask, truth = _foreground(masks / f"{stem}.png", size), ids > 0
+        value, complement = jaccard(mask, truth), jaccard(~mask, truth)
+        row = {
+            "sequence": sequence.name,
+            "frame": stem,
+            "object": 1,
+            "J": value,
+            "J_gt_choice": max(value, complement),
+        }
+        if components is not None:
+            labels = _prediction(components / f"{stem}.png", size)
+            row["J_oracle"] = max(value, complement, oracle_jaccard(labels, truth))
+        row["F"] = boundary_measure(mask, truth)
+        if refine is not None:
+            row["J_crf"] = jaccard(refine(sequence.frame(index), mask), truth)
         rows.append(
-            {
-                "sequence": sequence.name,
-                "frame": stem,
-                "object": 1,
-                "J": round(value, 6),
-                "J_gt_choice": round(max(value, complement), 6),
-                "J_oracle": round(max(value, complement, oracle_jaccard(labels, truth)), 6),
-                **counts(index, stem, last),
-            }
+            {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()} | protocols
         )
     return rows
 
 
+def _foreground(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """A binary mask (H, W) bool; its foreground may be any value but 0."""
+    mask = _prediction(path, size)
+    values = np.unique(mask)
+    if len(values) > 2 or (len(values) == 2 and values[0] > 0):
+        found = ", ".join(map(str, values[:5]))
+        raise ValueError(f"{path} has the values {found}, expected 0 and one other")
+    return mask > 0
+
+
 def _prediction(path: Path, size: tuple[int, int]) -> np.ndarray:
     if not path.exists():
-        raise ValueError(f"{path} is missing, its frame has ground truth; segment it again")
+        raise ValueError(f"{path} is missing, its frame has ground truth; write it again")
     return read_mask(path, size)

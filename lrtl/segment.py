@@ -16,7 +16,7 @@ from lrtl.config import LossConfig, MergeConfig, NetworkConfig
 from lrtl.datasets.layout import Sequence, write_mask
 from lrtl.files import check_file, whole_folder
 from lrtl.merge import merge_components
-from lrtl.models import NETWORKS
+from lrtl.models import NETWORKS, backbone_sha256
 from lrtl.models.dino import load_dino
 from lrtl.motion.flow import resize_frame
 from lrtl.motion.store import FlowStore
@@ -25,23 +25,37 @@ from lrtl.samples import read_flow
 BATCH = 8
 
 
-def load_run(run: Path) -> tuple[torch.nn.Module, NetworkConfig, LossConfig]:
+def load_run(
+    run: Path, backbone_weights: str | None = None
+) -> tuple[torch.nn.Module, NetworkConfig, LossConfig]:
     """Load the EMA network of a training run with the settings it was trained under.
 
+    Args:
+        run: the folder.
+        backbone_weights: the file of weights that the network was built on, if it was.
+
     Raises:
-        ValueError: the folder is not a finished run, or damaged.
+        ValueError: the folder is not a finished run, or damaged, or of another backbone.
     """
     try:
         check_file(run / "config.yaml")
         check_file(run / "weights.safetensors")
         settings = yaml.safe_load((run / "config.yaml").read_text())
         weights = load_file(run / "weights.safetensors")
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        expected = settings["network"]["backbone_weights"]
+        network = _tuples(settings["network"]) | {"backbone_weights": backbone_weights}
+        network, losses = NetworkConfig(**network), LossConfig(**_tuples(settings["losses"]))
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise ValueError(f"{run} is not a finished run ({error}); train it again") from error
-    network = NetworkConfig(**_tuples(settings["network"]))
-    model = NETWORKS[network.network](network.components, network.width)
+    found = backbone_sha256(network)
+    if found != expected:
+        raise ValueError(
+            f"{run} was trained on backbone weights of sha256 {expected}, {backbone_weights} has "
+            f"{found}; fetch the file again, or train again"
+        )
+    model = NETWORKS[network.network](network)
     model.load_state_dict(weights)
-    return model.eval(), network, LossConfig(**_tuples(settings["losses"]))
+    return model.eval(), network, losses
 
 
 @torch.inference_mode()
@@ -89,13 +103,15 @@ def segment(
     config: MergeConfig,
     out_masks: Path,
     out_components: Path,
+    backbone_weights: str | None = None,
 ) -> None:
     """Write the foreground masks and components of every frame as indexed PNGs at original size.
 
     Affinities decide which components make up the foreground: see `lrtl.merge`. Frames at the end
-    that have none follow the last decision. No ground truth is read.
+    that have none follow the last decision. `backbone_weights` is for `load_run`. No ground truth
+    is read.
     """
-    model, network, losses = load_run(run)
+    model, network, losses = load_run(run, backbone_weights)
     masks = predict(model, sequence, network.input_size)
     affinity = affinity_of(masks, sequence, flow, losses, config)
     decisions = merge_components(

@@ -9,25 +9,21 @@ import yaml
 from lrtl.files import write_csv
 from lrtl.metrics import statistics
 
-CHOICES = ("J", "J_gt_choice", "J_oracle")
+CHOICES = ("J", "J_gt_choice", "J_oracle", "F", "J_crf")
+RUN = ["dataset", "experiment", "network", "seed"]
 TABLE = [
-    "experiment",
-    "network",
-    "seeds",
+    *("experiment", "network", "seeds"),
     *("J", "J_std", "J_gt_choice", "J_oracle"),
     *("J_released", "J_gt_choice_released", "J_oracle_released"),
-    "sequences",
-    "frames",
-    "source",
+    *("J_frames", "F", "J_crf"),
+    *("sequences", "frames", "source"),
 ]
 SEQUENCES = [
-    "experiment",
-    "sequence",
-    *TABLE[1:7],
-    "J_recall",
-    "J_decay",
-    *TABLE[7:10],
-    *TABLE[11:],
+    *("experiment", "sequence", "network", "seeds"),
+    *("J", "J_std", "J_gt_choice", "J_oracle", "J_recall", "J_decay"),
+    *("J_released", "J_gt_choice_released", "J_oracle_released"),
+    *("F", "F_recall", "F_decay", "J_crf"),
+    *("frames", "source"),
 ]
 _NAMES = {"sequence": str, "frame": str}  # columns that may look like numbers and are not
 
@@ -38,11 +34,13 @@ def write_tables(
     """Write the result table of a dataset and the same per sequence.
 
     Figures are in 0..100. `J` is the mean over a sequence's frames, over sequences and over seeds,
-    with the honest choice of foreground, under DAVIS's protocol; `J_std` its standard deviation
-    over seeds, empty for one seed; `_gt_choice` and `_oracle` as in `lrtl.score`, `_released` under
-    the released code's protocol. Rows of papers stand below, with their figure under `J_gt_choice`,
-    since there ground truth chose each frame's foreground, and the checkpoint; `J` stays empty.
-    Per sequence, `J_recall` and `J_decay` are of `J`, and of the published figure in papers' rows.
+    with the honest choice of foreground, under the dataset's protocol; `J_std` its standard
+    deviation over seeds, empty for one seed; `J_frames` its mean over all frames, whatever their
+    sequence; `F` the boundary measure; `J_crf`, if scored, J after the dense CRF; `_gt_choice` and
+    `_oracle` as in `lrtl.score`, `_released` under the released code's protocol. Rows of papers
+    stand below, with their figure under `J_gt_choice`, since there ground truth chose each frame's
+    foreground, and the checkpoint; `J` stays empty. Per sequence, `J_recall` and `J_decay` are of
+    `J`, and of the published figure in papers' rows.
 
     Args:
         dataset: its name.
@@ -53,41 +51,80 @@ def write_tables(
     Raises:
         ValueError: runs cover different sequences, or a sequence has no frame that counts.
     """
-    measured = []
+    measured = read_runs(scores, runs)
+    by_experiment = over_seeds(over_sequences(measured), ["experiment"])
+    by_sequence = over_seeds(measured, ["experiment", "sequence"])
+    write_csv(_with_published(by_experiment, "published.csv", dataset, TABLE), table)
+    published = _with_published(by_sequence, "published_sequences.csv", dataset, SEQUENCES)
+    write_csv(published, sequences)
+
+
+def read_runs(scores: list[Path], runs: list[Path]) -> pd.DataFrame:
+    """Figures of every run, a row per sequence; arguments as in `write_tables`."""
+    measured, first = [], {}
     for path, run in zip(scores, runs, strict=True):
         network = yaml.safe_load(run.read_text())["network"]["network"]
-        about = {"experiment": path.parent.name, "network": network, "seed": path.stem}
-        measured.append(_of_run(pd.read_csv(path, dtype=_NAMES)).assign(**about))
-        if set(measured[-1]["sequence"]) != set(measured[0]["sequence"]):
-            raise ValueError(f"{path} covers other sequences than {scores[0]}; score both again")
-    runs_table = pd.concat(measured)
-    by_sequence = _over_seeds(runs_table, ["experiment", "sequence"])
-    one_row = runs_table.groupby(["experiment", "network", "seed"], sort=False)
-    overall = one_row.mean(numeric_only=True)
-    overall["frames"], overall["sequences"] = one_row["frames"].sum(), one_row.size()
-    by_experiment = _over_seeds(overall.reset_index(), ["experiment"])
-    write_csv(_with_published(by_experiment, "published.csv", dataset)[TABLE], table)
-    published = _with_published(by_sequence, "published_sequences.csv", dataset)
-    write_csv(published[SEQUENCES], sequences)
+        names = (path.parent.parent.name, path.parent.name, network, path.stem)
+        rows = pd.read_csv(path, dtype=_NAMES)
+        if not {"J_oracle", "F"} <= set(rows):
+            raise ValueError(f"{path} has no columns J_oracle and F; score its masks again")
+        figures = sequence_figures(rows)
+        measured.append(figures.assign(**dict(zip(RUN, names, strict=True))))
+        other, covered = first.setdefault(names[0], (path, set(figures["sequence"])))
+        if set(figures["sequence"]) != covered:
+            raise ValueError(f"{path} covers other sequences than {other}; score both again")
+    return pd.concat(measured)
 
 
-def _of_run(rows: pd.DataFrame) -> pd.DataFrame:
-    """Figures of one run per sequence."""
+def sequence_figures(rows: pd.DataFrame) -> pd.DataFrame:
+    """Figures of scores, a row per sequence: means over the frames that count, 0 to 100."""
     figures = []
     for sequence, frames in rows.groupby("sequence", sort=False):
-        if not (frames["davis"].any() and frames["released"].any()):
+        if not (frames["benchmark"].any() and frames["released"].any()):
             raise ValueError(f"{sequence} has no annotated frame but its first two and its last")
-        figure = {"sequence": sequence, "frames": int(frames["davis"].sum())}
-        for choice in CHOICES:
-            figure[choice] = 100 * frames.loc[frames["davis"], choice].mean()
-            figure[f"{choice}_released"] = 100 * frames.loc[frames["released"], choice].mean()
-        shape = statistics(frames.loc[frames["davis"], "J"].to_numpy())
-        figure |= {"J_recall": 100 * shape["recall"], "J_decay": 100 * shape["decay"]}
+        figure = {"sequence": sequence}
+        for suffix, counted in (("", "benchmark"), ("_released", "released")):
+            figure[f"frames{suffix}"] = int(frames[counted].sum())
+            for choice in frames.columns.intersection(CHOICES):
+                figure[f"{choice}{suffix}"] = 100 * frames.loc[frames[counted], choice].mean()
+        for measure in ("J", "F"):
+            shape = statistics(frames.loc[frames["benchmark"], measure].to_numpy())
+            figure |= {f"{measure}_{name}": 100 * shape[name] for name in ("recall", "decay")}
         figures.append(figure)
     return pd.DataFrame(figures)
 
 
-def _over_seeds(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def summary(rows: pd.DataFrame) -> str:
+    """Scores in two lines: means over sequences, and over all frames, of the frames that count."""
+    figures = sequence_figures(rows)
+    choices = [choice for choice in CHOICES if choice in figures]
+    weights = figures["frames"] / figures["frames"].sum()
+    lines = []
+    for name, means in (
+        (f"{len(figures)} sequences", figures[choices].mean()),
+        (f"{figures['frames'].sum()} frames", figures[choices].mul(weights, axis=0).sum()),
+    ):
+        values = ", ".join(f"{choice} {mean:.2f}" for choice, mean in means.items())
+        lines.append(f"mean over {name}: {values}")
+    return "\n".join(lines)
+
+
+def over_sequences(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means of each run over sequences, with `_frames` over all frames of all sequences."""
+    pooled = {
+        "J_frames": rows["J"] * rows["frames"],
+        "J_gt_choice_released_frames": rows["J_gt_choice_released"] * rows["frames_released"],
+    }
+    groups = rows.assign(**pooled).groupby(RUN, sort=False)
+    table, sums = groups.mean(numeric_only=True), groups.sum(numeric_only=True)
+    table["J_frames"] = sums["J_frames"] / sums["frames"]
+    released = sums["J_gt_choice_released_frames"] / sums["frames_released"]
+    return table.assign(
+        J_gt_choice_released_frames=released, frames=sums["frames"], sequences=groups.size()
+    ).reset_index()
+
+
+def over_seeds(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Means over the seeds of a group, with the deviation of J and the number of seeds."""
     groups = rows.groupby([*keys, "network"], sort=False)
     table = groups.mean(numeric_only=True)
@@ -95,10 +132,15 @@ def _over_seeds(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return table.reset_index().assign(source="measured")
 
 
-def _with_published(measured: pd.DataFrame, name: str, dataset: str) -> pd.DataFrame:
-    """Append a dataset's published rows, their J under `J_gt_choice`, and round to 0.01."""
+def whole_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Round figures to 0.01, and have counts as integers, empty where they are missing."""
+    counts = table.columns.intersection(["seeds", "frames", "sequences"])
+    return table.round(2).astype(dict.fromkeys(counts, "Int64"))
+
+
+def _with_published(measured: pd.DataFrame, name: str, dataset: str, columns) -> pd.DataFrame:
+    """Append a dataset's published rows, their J under `J_gt_choice`."""
     published = pd.read_csv(str(files("lrtl") / name))
     published = published[published["dataset"] == dataset].rename(columns={"J": "J_gt_choice"})
-    table = pd.concat([measured, published], ignore_index=True)
-    whole = [c for c in ("seeds", "frames", "sequences") if c in table]
-    return table.round(2).astype(dict.fromkeys(whole, "Int64"))
+    table = whole_numbers(pd.concat([measured, published], ignore_index=True))
+    return table[[column for column in columns if column in table]]

@@ -1,5 +1,6 @@
 """Fixtures: real data where there is some, and a small rendered sequence with its motion."""
 
+import math
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lrtl.datasets.layout import Sequence
 from lrtl.datasets.render import SIZE
 from lrtl.models import dino
 from lrtl.motion.store import FlowStore
+from tests.models.published import PUBLISHED
 
 torch.set_num_threads(2)
 
@@ -61,6 +63,32 @@ def tiny_dino(tmp_path, monkeypatch) -> Path:
     }
     torch.save(weights, tmp_path / tiny.weights)
     return tmp_path / tiny.weights
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory) -> dict[str, Path]:
+    """Random weights under the names of Swin-Tiny's and ResNet-50's published files."""
+    folder = tmp_path_factory.mktemp("weights")
+    generator, paths = torch.Generator().manual_seed(0), {}
+    for network, (name, shapes) in PUBLISHED.items():
+        state = {}
+        for key, shape in shapes.items():
+            noise = torch.randn(shape, generator=generator)
+            near_one = len(shape) == 1 and key.endswith(("weight", "running_var"))
+            fan_in = math.prod(shape[1:])
+            state[key] = 1 + 0.1 * noise.abs() if near_one else noise / max(fan_in, 10) ** 0.5
+        paths[network] = folder / name
+        torch.save(state, paths[network])
+    return paths
+
+
+@pytest.fixture
+def tiny_backbones(published, tmp_path, monkeypatch) -> dict[str, Path]:
+    """The file of weights of every network that has one; DINO's ViT-B/8 has 16 channels."""
+    tiny = dino.ARCHITECTURES["dino_vitb8"]._replace(channels=16, heads=2)
+    monkeypatch.setitem(dino.ARCHITECTURES, "dino_vitb8", tiny)
+    torch.save(dino.DinoKeys("dino_vitb8").state_dict(), tmp_path / tiny.weights)
+    return published | {"maskformer_dino": tmp_path / tiny.weights}
 
 
 def tracks_config(radius: int, stride: int, **changes) -> TracksConfig:

@@ -10,6 +10,7 @@ import yaml
 from lrtl.affinity import AFFINITIES
 from lrtl.config import (
     CENTRES,
+    OVER_COMPONENTS,
     PRECISIONS,
     TRAIN_PRECISIONS,
     FlowConfig,
@@ -24,14 +25,20 @@ from lrtl.config import (
     sequence_names,
     to_flags,
 )
+from lrtl.crf import REFINERS
+from lrtl.losses.flow import CONVENTIONS, MODELS
 from lrtl.merge import DECISIONS, GROUPINGS
 from lrtl.models import NETWORKS
+from lrtl.models.maskformer import UPSAMPLING
 from lrtl.motion.flow import ESTIMATORS
 from lrtl.motion.grids import AUXILIARY
 from lrtl.motion.tracks import BOUNDARIES, TRACKERS
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+
+
+CHAINED = "chained_flow"
 
 
 @pytest.fixture
@@ -114,7 +121,7 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
             keys(child | reference, f"{path}{name}.")
 
     keys(schema)
-    for name in ("flow", "tracks", "network", "losses", "training", "merge"):
+    for name in ("flow", "tracks", "network", "losses", "training", "merge", "evaluation"):
         assert set(config[name]) == set(schema["$defs"][name]["properties"])
 
 
@@ -124,7 +131,10 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
         ("losses", "ranks", 5, "config.losses: .*'ranks' was unexpected"),
         ("training", "learning_rate", "7e-4", "training.learning_rate: '7e-4' is .* need a point"),
         ("flow", "gaps", [0], "config.flow.gaps.0: "),
-        ("flow", "gaps", [-2, 2], r"flow.gaps of davis is \[-2, 2\], expected -1 and 1 too"),
+        (
+            *("datasets", "davis", {"flow": {"gaps": [-2, 2]}, "tracks": {"tracker": CHAINED}}),
+            r"flow.gaps of davis is \[-2, 2\], expected -1 and 1 too",
+        ),
         (
             "flow",
             "gaps",
@@ -133,7 +143,21 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
         ),
         ("training", "quad_gaps", [-1], "config.training.quad_gaps.0: "),
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
+        ("losses", "neighbours", 1, "tracks.radius of davis is 20, expected at least 21"),
         ("training", "precision", "half", "config.training.precision: 'half' is not one of"),
+        ("losses", "flow_loss", "gwm", "config.losses.flow_loss: 'gwm' is not one of"),
+        ("training", "flows_per_image", 3, "config.training.flows_per_image: 3 is not one of"),
+        (
+            "experiments",
+            "longer",
+            {"tracks": {"stride": 8}},
+            ".tracks: .*'stride' was unexp",
+        ),
+        ("experiments", "often", {"seeds": [1]}, "experiments.often: .*'seeds' was unexpected"),
+        (
+            *("paper_tables", "mine", {"datasets": ["davis"], "rows": {"Ours": "ours"}}),
+            "unknown experiment 'ours' in the config",
+        ),
         ("tables", "davis", ["flow_onyl"], "unknown experiment 'flow_onyl' .* one of flow_only"),
         ("tables", "mine", ["lrtl"], "unknown dataset 'mine' in the config; one of davis, seg"),
     ],
@@ -162,11 +186,16 @@ def test_the_schema_knows_what_the_package_does(schema):
         ("tracks", "auxiliary"): AUXILIARY,
         ("tracks", "precision"): PRECISIONS,
         ("network", "network"): NETWORKS,
+        ("network", "decoder"): UPSAMPLING,
         ("losses", "flow_centre"): CENTRES,
+        ("losses", "flow_loss"): CONVENTIONS,
+        ("losses", "flow_model"): MODELS,
+        ("losses", "over_components"): OVER_COMPONENTS,
         ("training", "precision"): TRAIN_PRECISIONS,
         ("merge", "affinity"): AFFINITIES,
         ("merge", "grouping"): GROUPINGS,
         ("merge", "decision"): DECISIONS,
+        ("evaluation", "crf"): REFINERS,
     }
     for (section, key), names in known.items():
         assert schema["$defs"][section]["properties"][key]["enum"] == list(names)

@@ -11,7 +11,15 @@ import pytest
 from PIL import Image
 
 from lrtl.datasets.layout import Sequence, write_mask, write_sequence
-from lrtl.figures import FOREGROUND, TRUTH, contact_sheet, draw_components, draw_foreground, overlay
+from lrtl.figures import (
+    FOREGROUND,
+    TRUTH,
+    comparison,
+    contact_sheet,
+    draw_components,
+    draw_foreground,
+    overlay,
+)
 
 HEIGHT, WIDTH, LENGTH = 61, 97, 9
 
@@ -79,6 +87,29 @@ def test_the_sheet_has_three_rows_of_six_pictures(made, tmp_path):
     coloured = np.ptp(sheet, axis=2) > 30  # text is grey, the frames are not
     assert groups(coloured[70:].mean(1) > 0.5) == 3
     assert groups(coloured[70:].mean(0) > 0.5) == 6
+
+
+def test_a_comparison_has_a_row_per_run_and_a_column_per_sequence(made, tmp_path):
+    sequence = made[0]
+    for name in ("first", "second"):
+        for t, stem in enumerate(sequence.frames):
+            mask = ball(t) if name == "first" else ~ball(t)
+            write_mask(tmp_path / name / "seed0" / "ball" / f"{stem}.png", mask)
+    runs = [tmp_path / name / "seed0" for name in ("first", "second")]
+    comparison([sequence, sequence], runs, "balls", tmp_path / "out.png")
+    sheet = np.array(Image.open(tmp_path / "out.png")).astype(int)
+    coloured = np.ptp(sheet, axis=2) > 30
+    assert groups(coloured[70:].mean(1) > 0.5) == 4
+    assert groups(coloured[70:].mean(0) > 0.5) == 2
+    height = round(280 * HEIGHT / WIDTH)
+    frame, truth, first, second = (
+        sheet[64 + row * (height + 4) :][:height, 30 : 30 + 280] for row in range(4)
+    )
+    assert (truth == first).all() and not (truth == second).all()
+    assert (frame[..., 1] > frame[..., 0]).all() and (truth[..., 0] > truth[..., 1]).any()
+    (runs[1] / "ball" / "00004.png").unlink()
+    with pytest.raises(ValueError, match=r"second/seed0/ball/00004.png"):
+        comparison([sequence], runs, "balls", tmp_path / "none.png")
 
 
 def groups(line):

@@ -1,4 +1,4 @@
-"""J, its oracle and its statistics against brute force and their definitions."""
+"""J, F, the oracle and statistics against brute force and their definitions."""
 
 from itertools import combinations
 
@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import distance_transform_edt
 
-from lrtl.metrics import jaccard, oracle_jaccard, statistics
+from lrtl.metrics import (
+    bootstrap_interval,
+    boundary_measure,
+    jaccard,
+    oracle_jaccard,
+    statistics,
+)
 
 SIZE = (5, 6)
 unhurried = settings(deadline=None)  # other jobs may share the machine
@@ -27,6 +34,78 @@ def decay_of_bins(values):
     bounds = [int(1 + i * (len(values) - 1) / 4 + 0.5 + 1e-10) for i in range(5)]
     bins = [[values[frame - 1] for frame in range(bounds[i], bounds[i + 1] + 1)] for i in range(4)]
     return sum(bins[0]) / len(bins[0]) - sum(bins[3]) / len(bins[3])
+
+
+def edge(mask):
+    """Pixels that have a pixel of the other kind to the right, below or below right of them."""
+    height, width = mask.shape
+    found = np.zeros_like(mask)
+    for y in range(height):
+        for x in range(width):
+            block = mask[y : min(y + 2, height), x : min(x + 2, width)]
+            found[y, x] = (block != mask[y, x]).any()
+    return found
+
+
+def slow_boundary_measure(prediction, truth):
+    """F by the distance of every boundary pixel to the nearest of the other boundary."""
+    found, wanted = edge(prediction), edge(truth)
+    if not found.any() or not wanted.any():
+        return float(found.any() == wanted.any())
+    bound = np.ceil(0.008 * (truth.shape[0] ** 2 + truth.shape[1] ** 2) ** 0.5)
+    precision = (distance_transform_edt(~wanted)[found] <= bound).mean()
+    recall = (distance_transform_edt(~found)[wanted] <= bound).mean()
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def blobs(seed, size):
+    """A mask of three discs, of which some may lie at the frame's edge."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: size[0], : size[1]]
+    mask = np.zeros(size, bool)
+    for _ in range(3):
+        centre, radius = rng.uniform((0, 0), size), rng.uniform(3, 30)
+        mask |= (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2
+    return mask
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_boundaries_match_within_the_bound_by_distance(seed):
+    size = (120, 217)  # a bound of 2 px
+    truth = blobs(seed, size)
+    for prediction in (blobs(seed + 100, size), np.roll(truth, 3, 1), truth):
+        expected = slow_boundary_measure(prediction, truth)
+        assert boundary_measure(prediction, truth) == pytest.approx(expected, abs=1e-12)
+
+
+@unhurried
+@given(masks, masks)
+def test_the_boundary_measure_of_small_masks(prediction, truth):
+    expected = slow_boundary_measure(prediction, truth)
+    assert boundary_measure(prediction, truth) == pytest.approx(expected, abs=1e-12)
+    assert boundary_measure(truth, prediction) == pytest.approx(expected, abs=1e-12)
+
+
+def test_boundaries_of_davis_match_within_eight_pixels():
+    truth = np.zeros((480, 854), bool)
+    truth[100:300, 200:500] = True
+    assert boundary_measure(np.roll(truth, 8, 1), truth) == 1
+    assert boundary_measure(np.roll(truth, 9, 1), truth) < 0.7
+    assert boundary_measure(~truth, truth) == 1  # the complement has the same boundary
+    nothing = np.zeros_like(truth)
+    assert boundary_measure(nothing, nothing) == boundary_measure(~nothing, nothing) == 1
+    assert boundary_measure(nothing, truth) == boundary_measure(truth, nothing) == 0
+
+
+def test_the_interval_of_a_mean():
+    values = np.random.default_rng(1).normal(50, 10, 400)
+    low, high = bootstrap_interval(values)
+    half = 1.96 * values.std() / 20  # by the normal distribution
+    assert low == pytest.approx(values.mean() - half, abs=0.05)
+    assert high == pytest.approx(values.mean() + half, abs=0.05)
+    assert bootstrap_interval(values) == (low, high)
+    assert bootstrap_interval([7.0, 7.0]) == (7, 7)
+    assert np.isnan(bootstrap_interval([7.0])).all()
 
 
 def test_jaccard_by_hand():

@@ -1,19 +1,34 @@
 """Scores of masks written by hand, and the errors for predictions that cannot be scored."""
 
+import importlib.util
 import io
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from lrtl.crf import REFINERS, dense_crf
 from lrtl.datasets.layout import write_mask, write_sequence
+from lrtl.metrics import jaccard
 from lrtl.score import score, score_sequence
 
 HEIGHT, WIDTH, LENGTH = 12, 16, 6
 STEMS = [f"{t:05d}" for t in range(LENGTH)]
-COLUMNS = ["sequence", "frame", "object", "J", "J_gt_choice", "J_oracle", "davis", "released"]
+COLUMNS = [
+    "sequence",
+    "frame",
+    "object",
+    "J",
+    "J_gt_choice",
+    "J_oracle",
+    "F",
+    "benchmark",
+    "released",
+]
 
 
 def truth(t):
@@ -52,7 +67,7 @@ def test_one_row_per_frame(folders, tmp_path):
     assert rows.columns.tolist() == COLUMNS
     assert rows["frame"].tolist() == STEMS
     assert set(rows["sequence"]) == {"ball"} and set(rows["object"]) == {1}
-    assert rows["davis"].tolist() == [False, True, True, True, True, False]
+    assert rows["benchmark"].tolist() == [False, True, True, True, True, False]
     assert rows["released"].tolist() == [False, False, True, True, True, False]
     assert sorted(os.listdir(out.parent)) == ["seed0.csv", "seed0.csv.sha256"]
 
@@ -75,7 +90,7 @@ def test_only_annotated_frames_count(folders, tmp_path):
     write(tmp_path / "few", annotated=[0, 3, 5])
     rows = score_sequence(tmp_path / "few", *folders[1:])
     assert [row["frame"] for row in rows] == ["00000", "00003", "00005"]
-    assert [row["davis"] for row in rows] == [False, True, False]
+    assert [row["benchmark"] for row in rows] == [False, True, False]
 
 
 def test_the_released_protocol_goes_by_the_number_in_the_name(folders, tmp_path):
@@ -86,7 +101,7 @@ def test_the_released_protocol_goes_by_the_number_in_the_name(folders, tmp_path)
             (kind / f"{old}.png").rename(kind / f"{new}.png")
     rows = score_sequence(tmp_path / "later", *folders[1:])
     assert [row["released"] for row in rows] == [False, True, True, True, True, False]
-    assert [row["davis"] for row in rows] == [False, True, True, True, True, False]
+    assert [row["benchmark"] for row in rows] == [False, True, True, True, True, False]
 
 
 @pytest.mark.parametrize("kind", [1, 2])
@@ -104,9 +119,67 @@ def test_a_prediction_of_another_size_is_named_with_both_sizes(folders, kind):
 
 
 def test_a_mask_that_is_not_binary_is_named(folders):
-    write_mask(folders[1] / "00001.png", 255 * (truth(1) > 0))
-    with pytest.raises(ValueError, match=r"00001.png has the value 255, expected 0 and 1"):
+    write_mask(folders[1] / "00001.png", truth(1))
+    with pytest.raises(ValueError, match=r"00001.png has the values 0, 1, 2, expected 0 and one"):
         score_sequence(*folders)
+
+
+def test_a_mask_may_be_grey_and_its_foreground_any_value(folders):
+    expected = score_sequence(*folders)
+    for t, stem in enumerate(STEMS):
+        grey = np.where(truth(t) == 1, 255, 0).astype(np.uint8)
+        Image.fromarray(grey, "L").save(folders[1] / f"{stem}.png")
+    assert score_sequence(*folders) == expected
+
+
+def test_frames_that_do_not_count_may_lack_their_mask(folders):
+    for stem in (STEMS[0], STEMS[-1]):
+        (folders[1] / f"{stem}.png").unlink()
+    assert [row["frame"] for row in score_sequence(*folders)] == STEMS[1:-1]
+
+
+def test_without_components_there_is_no_oracle(folders):
+    rows = score_sequence(*folders[:2])
+    assert all("J_oracle" not in row for row in rows)
+    assert [row["J"] for row in rows] == [row["J"] for row in score_sequence(*folders)]
+
+
+def test_a_refined_mask_is_scored_beside_the_mask(folders):
+    row = score_sequence(*folders, lambda frame, mask: mask | True)[1]
+    assert row["J"] == 0.5 and row["J_crf"] == 24 / (HEIGHT * WIDTH)
+
+
+def test_the_crf_says_what_it_needs(folders):
+    if importlib.util.find_spec("pydensecrf"):
+        pytest.skip("pydensecrf2 is installed")
+    with pytest.raises(ValueError, match=r"needs pydensecrf2 .*pip install 'lrtl\[crf\]'"):
+        score_sequence(*folders, REFINERS["gwm"])
+
+
+def test_the_crf_moves_a_mask_to_the_edge_of_its_object():
+    pytest.importorskip("pydensecrf", reason="pydensecrf2 is not installed")
+    ball = np.zeros((60, 90), bool)
+    ball[15:45, 30:60] = True
+    noise = np.random.default_rng(0).normal(0, 3, (60, 90, 3))
+    frame = (np.where(ball[..., None], 200, 80) + noise).astype(np.uint8)
+    rough = np.roll(ball, 4, 1)
+    assert jaccard(rough, ball) < 0.8 and jaccard(dense_crf(frame, rough), ball) > 0.98
+
+
+def test_a_folder_of_masks_is_scored_from_the_command_line(folders, tmp_path):
+    masks, out = tmp_path / "theirs" / "ball", tmp_path / "scores.csv"
+    masks.parent.mkdir()
+    folders[1].rename(masks)
+    command = [sys.executable, "-m", "lrtl", "score", masks.parent, "--dataset", "davis"]
+    command += ["--data", folders[0].parent, "--names", "ball", "--out", out]
+    run = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("mean over 1 sequences: J 50.00, J_gt_choice 50.00, F ")
+    assert pd.read_csv(out)["J"].tolist() == [0.5] * LENGTH
+    command[command.index("--data") + 1] = tmp_path / "nowhere"
+    run = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "there is no folder" in run.stderr and "snakemake" in run.stderr
 
 
 def test_a_mask_in_colour_is_named(folders):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from lrtl.tables import SEQUENCES, TABLE, write_tables
+from lrtl.tables import SEQUENCES, TABLE, sequence_figures, summary, write_tables
 
 # Frames 0..5 of J: DAVIS's protocol counts 1..4, the released code's 2..4.
 CAT = [0.0, 0.9, 0.6, 0.6, 0.3, 0.0]  # means 0.6 and 0.5
@@ -13,10 +13,11 @@ DOG = [0.0, 0.2, 0.8, 0.8, 0.8, 0.0]  # means 0.65 and 0.8
 def write_scores(path, sequences):
     rows = []
     for name, values in sequences.items():
+        last = len(values) - 1
         for t, value in enumerate(values):
             row = {"sequence": name, "frame": f"{t:05d}", "object": 1, "J": value}
-            row |= {"J_gt_choice": max(value, 1 - value), "J_oracle": 1.0}
-            rows.append(row | {"davis": 0 < t < 5, "released": 1 < t < 5})
+            row |= {"J_gt_choice": max(value, 1 - value), "J_oracle": 1.0, "F": value / 2}
+            rows.append(row | {"benchmark": 0 < t < last, "released": 1 < t < last})
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(path, index=False)
 
@@ -32,7 +33,8 @@ def tables(folder, runs, dataset="demo"):
     out = folder / "table.csv", folder / "sequences.csv"
     write_tables(dataset, scores, configs, *out)
     table, per_sequence = (pd.read_csv(path, dtype={"sequence": str}) for path in out)
-    assert table.columns.tolist() == TABLE and per_sequence.columns.tolist() == SEQUENCES
+    assert table.columns.tolist() == [c for c in TABLE if c != "J_crf"]
+    assert per_sequence.columns.tolist() == [c for c in SEQUENCES if c != "J_crf"]
     return table, per_sequence
 
 
@@ -48,11 +50,13 @@ def test_means_by_hand(tmp_path):
     assert row["J_gt_choice"] == 72.5  # of (70 + 80) / 2 and 70
     assert row["J_gt_choice_released"] == 67.5  # of (63.33 + 80) / 2 and 63.33
     assert row["J_oracle"] == row["J_oracle_released"] == 100
+    assert row["F"] == pytest.approx(61.25 / 2, abs=0.01)
 
 
 def test_a_sequence_weighs_the_same_whatever_its_length(tmp_path):
     table, _ = tables(tmp_path, {("lrtl", 0): {"cat": [1.0] * 60, "dog": [0.0] * 6}})
     assert table["J"].item() == 50
+    assert table["J_frames"].item() == 93.55  # 58 of the 62 frames that count
 
 
 def test_one_seed_has_no_deviation(tmp_path):
@@ -71,6 +75,7 @@ def test_sequences_by_hand(tmp_path):
     assert (cat["J_std"], cat["seeds"], cat["frames"]) == (0, 2, 4)
     assert (cat["J_recall"], dog["J_recall"]) == (75, 75)
     assert (cat["J_decay"], dog["J_decay"]) == (30, -30)  # bins of two frames
+    assert (cat["F"], cat["F_recall"], cat["F_decay"]) == (30, 0, 15)
 
 
 def test_rows_come_in_the_order_given_and_papers_last(tmp_path):
@@ -106,6 +111,33 @@ def test_other_datasets_have_no_paper(tmp_path):
 def test_runs_on_different_sequences_do_not_share_a_table(tmp_path):
     with pytest.raises(ValueError, match=r"seed1.csv covers other sequences than .*seed0.csv"):
         tables(tmp_path, {("lrtl", 0): {"cat": CAT, "dog": DOG}, ("lrtl", 1): {"cat": CAT}})
+
+
+def test_scores_without_f_are_named(tmp_path):
+    path, run = tmp_path / "seed0.csv", tmp_path / "config.yaml"
+    path.write_text("sequence,frame,J,J_oracle\n")
+    run.write_text("network: {network: unet}\n")
+    with pytest.raises(ValueError, match=r"seed0.csv has no columns J_oracle and F"):
+        write_tables("demo", [path], [run], tmp_path / "table.csv", tmp_path / "sequences.csv")
+
+
+def test_the_dense_crf_has_a_column_where_it_was_scored():
+    rows = pd.DataFrame({"sequence": ["cat"] * 6, "J": CAT, "F": CAT, "J_crf": DOG})
+    rows = rows.assign(benchmark=[False] + [True] * 4 + [False], released=[True] * 6)
+    assert sequence_figures(rows)["J_crf"].tolist() == pytest.approx([65])
+
+
+def test_a_summary_by_hand():
+    lengths = {"cat": 1.0, "dog": 0.0}
+    rows = pd.DataFrame(
+        {"sequence": name, "J": value, "F": value, "benchmark": True, "released": True}
+        for name, count in (("cat", 3), ("dog", 1))
+        for value in [lengths[name]] * count
+    )
+    assert summary(rows).splitlines() == [
+        "mean over 2 sequences: J 50.00, F 50.00",
+        "mean over 4 frames: J 75.00, F 75.00",
+    ]
 
 
 def test_a_sequence_without_a_frame_that_counts_is_named(tmp_path):

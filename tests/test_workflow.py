@@ -3,6 +3,8 @@
 import hashlib
 import os
 import random
+import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from lrtl.datasets import fbms59
 from lrtl.datasets.layout import Sequence
@@ -97,6 +100,39 @@ def test_merging_by_appearance_fetches_its_weights(checkout):
     assert weights in run.stdout + run.stderr
 
 
+def test_a_dry_run_over_backbones(checkout):
+    """Their weights are fetched once and given to training and segmentation."""
+    edit(checkout, "davis: [flow_only, tracks_only, lrtl]", "davis: [unet, maskformer_swin]")
+    run = snakemake(checkout, "-n", "-p", "results/davis_table.csv", config=["sequences=dog"])
+    assert run.returncode == 0, run.stderr
+    name = "swin_tiny_patch4_window7_224.pth"
+    assert run.stdout.count(f"--name {name}") == 1
+    assert run.stdout.count(f"--backbone-weights resources/weights/{name}") == 2 * 3  # seeds
+    assert run.stdout.count("--learning-rate 6e-05 --weight-decay 0.01") == 3
+
+
+def test_every_table_of_a_paper_resolves_in_seconds(checkout):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    run = snakemake(checkout, "-n", "tables", config=["preset=paper"])
+    assert run.returncode == 0, run.stderr
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 15
+    assert {"tracks", "train", "segment", "score", "paper_table"} <= jobs(run.stdout)
+    names = yaml.safe_load((checkout / "config.yaml").read_text())["paper_tables"]
+    assert set(names) == {f"lrtl_table{number}" for number in range(2, 11)}
+    for name in names:
+        assert f"results/tables/{name}.csv" in run.stdout
+
+
+def test_an_experiment_is_trained_on_the_tracks_of_its_tracker(checkout):
+    for experiment, tracker in (("lrtl", "chained_flow"), ("tapir", "tapir")):
+        run = f"results/runs/davis/{experiment}/seed0/config.yaml"
+        dry = snakemake(checkout, "-n", "-p", run, config=["preset=paper", "sequences=dog"])
+        assert dry.returncode == 0, dry.stderr
+        store = f"results/tracks/davis/dog/{tracker}.zarr"
+        assert re.findall(r"results/tracks/davis/dog/\w+\.zarr", dry.stdout).count(store) >= 3
+        assert set(re.findall(r"--tracker (\w+)", dry.stdout)) == {tracker}
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -148,12 +184,19 @@ def test_sequences_of_one_dataset_come_from_two_archives(checkout):
 
 
 def test_demo_from_frames_to_table_and_what_reruns(checkout):
-    run = snakemake(checkout, "results/demo_table.csv", "demo")
+    own = "paper_tables:\n  own: {datasets: [demo], rows: {Flow: flow_only, All of it: lrtl}}\n"
+    edit(checkout, "paper_tables:\n", own)
+    run = snakemake(checkout, "results/demo_table.csv", "demo", "results/tables/own.csv")
     assert run.returncode == 0, run.stdout + run.stderr
     table = pd.read_csv(checkout / "results/demo_table.csv")
     assert table["experiment"].tolist() == ["flow_only", "lrtl"]
     assert table["J"].between(0, 100).all()
     assert (table["J_oracle"] >= table["J_gt_choice"]).all()
+    own = pd.read_csv(checkout / "results/tables/own.csv")
+    assert own["row"].tolist() == ["Flow", "All of it"]
+    assert own["J"].tolist() == table["J"].tolist()
+    assert (checkout / "results/tables/own.md").read_text().count("\n") == 4
+    assert (checkout / "results/figures/demo_comparison.png").stat().st_size > 1000
     for name in ("comet.mp4", "box.mp4", "box.png"):
         assert (checkout / "results/pictures/demo/lrtl/seed0" / name).stat().st_size > 1000
     landscape = pd.read_csv(checkout / "results/demo_landscape.csv").set_index("sequence")

@@ -1,8 +1,8 @@
 """Datasets: where each comes from, its sequences and its traps; all end in one common layout.
 
 A module has its `NAME`, `SEQUENCES` and the `SCORED` ones among them, `archive_of` a sequence,
-`prepare`, and `counts`: whether an annotated frame counts in the scores, `davis` by the dataset's
-own protocol (the first that had one was DAVIS's), `released` by that of the released code.
+`prepare`, and `counts`: whether an annotated frame counts in the scores, `benchmark` by the
+dataset's own protocol, `released` by that of the released code.
 """
 
 from lrtl.datasets import clips, davis, demo, fbms59, segtrackv2

@@ -30,7 +30,7 @@ def counts(index: int, stem: str, last: int) -> dict[str, bool]:
     To the released code, all but the frames numbered 0 and 1 and the last.
     """
     number = int(stem) if stem.isdigit() else index
-    return {"davis": 0 < index < last, "released": number > 1 and index < last}
+    return {"benchmark": 0 < index < last, "released": number > 1 and index < last}
 
 
 def prepare(sequence: str, archive: Path, out: Path) -> None:

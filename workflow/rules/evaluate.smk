@@ -8,6 +8,7 @@ rule segment:
         config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
         sequence="results/datasets/{dataset}/{sequence}",
         flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
+        backbone_weights=backbone_weights_of,
         affinity_weights=affinity_weights_of,
     output:
         masks=directory("results/masks/{dataset}/{experiment}/seed{seed}/{sequence}"),
@@ -26,6 +27,11 @@ rule segment:
         runtime="1h",
     params:
         settings=flags("merge"),
+        backbone_weights=lambda wildcards, input: (
+            f"--backbone-weights {input.backbone_weights}"
+            if input.backbone_weights
+            else ""
+        ),
         affinity_weights=lambda wildcards, input: (
             f"--affinity-weights {input.affinity_weights}"
             if input.affinity_weights
@@ -41,6 +47,7 @@ rule segment:
             --components {output.components:q} \
             --threads {threads} \
             {params.settings} \
+            {params.backbone_weights} \
             {params.affinity_weights} \
             2>&1 | tee {log:q}
         """
@@ -68,13 +75,19 @@ rule score:
     resources:
         mem_mb=2000,
         runtime="1h",
+    params:
+        settings=flags("evaluation"),
+        masks="results/masks/{dataset}/{experiment}/seed{seed}",
+        components="results/components/{dataset}/{experiment}/seed{seed}",
+        names=lambda wildcards: ",".join(sequences(wildcards.dataset, scored=True)),
     shell:
         r"""
-        lrtl score \
-            --sequences {input.sequences:q} \
-            --masks {input.masks:q} \
-            --components {input.components:q} \
+        lrtl score {params.masks:q} \
+            --dataset {wildcards.dataset} \
+            --names {params.names} \
+            --components {params.components:q} \
             --out {output:q} \
+            {params.settings} \
             2>&1 | tee {log:q}
         """
 

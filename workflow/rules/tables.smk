@@ -30,6 +30,80 @@ rule table:
         """
 
 
+rule paper_table:
+    """Repeat a table of a paper, its figures beside."""
+    input:
+        scores=rows_of("results/scores/{dataset}/{experiment}/seed{seed}.csv"),
+        runs=rows_of("results/runs/{dataset}/{experiment}/seed{seed}/config.yaml"),
+    output:
+        csv="results/tables/{table}.csv",
+        markdown="results/tables/{table}.md",
+        latex="results/tables/{table}.tex",
+    log:
+        "logs/paper_table/{table}.log",
+    benchmark:
+        "benchmarks/paper_table/{table}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        rows=lambda wildcards: list(config["paper_tables"][wildcards.table]["rows"]),
+        experiments=lambda wildcards: list(
+            config["paper_tables"][wildcards.table]["rows"].values()
+        ),
+    shell:
+        r"""
+        lrtl paper-table \
+            --name {wildcards.table} \
+            --rows {params.rows:q} \
+            --experiments {params.experiments} \
+            --scores {input.scores:q} \
+            --runs {input.runs:q} \
+            --out {output.csv:q} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule speed:
+    """Measure the frames per second of the networks of Table 9, on one sequence of DAVIS."""
+    input:
+        weights=runs_timed(
+            "results/runs/davis/{experiment}/seed{seed}/weights.safetensors"
+        ),
+        runs=runs_timed("results/runs/davis/{experiment}/seed{seed}/config.yaml"),
+        sequence=lambda wildcards: (
+            f"results/datasets/davis/{sequences('davis', scored=True)[0]}"
+        ),
+    output:
+        "results/tables/lrtl_speed.csv",
+    log:
+        "logs/speed.log",
+    benchmark:
+        "benchmarks/speed.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    threads: 1 if not ON_GPU else 4
+    resources:
+        gpu=int(ON_GPU),
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        runs=lambda wildcards, input: [
+            path.rpartition("/")[0] for path in input.weights
+        ],
+    shell:
+        r"""
+        lrtl speed \
+            --runs {params.runs:q} \
+            --sequence {input.sequence:q} \
+            --out {output:q} \
+            --threads {threads} \
+            2>&1 | tee {log:q}
+        """
+
+
 rule landscape_table:
     """Collect the trajectory-loss landscape of a dataset's scored sequences."""
     input:
@@ -84,35 +158,67 @@ rule pictures:
         """
 
 
+rule comparison:
+    """Draw the experiments of a dataset side by side."""
+    input:
+        sequences=each("results/datasets/{dataset}/{sequence}", scored=True),
+        masks=each(
+            "results/masks/{dataset}/{experiment}/seed{seed}/{sequence}", scored=True
+        ),
+    output:
+        "results/figures/{dataset}_comparison.png",
+    log:
+        "logs/comparison/{dataset}.log",
+    benchmark:
+        "benchmarks/comparison/{dataset}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        runs=lambda wildcards: expand(
+            "results/masks/{dataset}/{experiment}/seed{seed}",
+            dataset=wildcards.dataset,
+            experiment=config["tables"][wildcards.dataset],
+            seed=run_seeds(config, wildcards.dataset)[0],
+        ),
+    shell:
+        r"""
+        lrtl comparison \
+            --sequences {input.sequences:q} \
+            --runs {params.runs:q} \
+            --title {wildcards.dataset} \
+            --out {output:q} \
+            2>&1 | tee {log:q}
+        """
+
+
 rule demo:
     """Everything of the embedded demo: tables, loss landscape and pictures."""
     input:
-        "results/demo_table.csv",
-        "results/demo_landscape.csv",
+        products("demo"),
         pictures_of("demo"),
 
 
 rule davis:
     """Everything of DAVIS-2016: tables, loss landscape and pictures."""
     input:
-        "results/davis_table.csv",
-        "results/davis_landscape.csv",
+        products("davis"),
         pictures_of("davis"),
 
 
 rule segtrackv2:
     """Everything of SegTrackv2: tables, loss landscape and pictures."""
     input:
-        "results/segtrackv2_table.csv",
-        "results/segtrackv2_landscape.csv",
+        products("segtrackv2"),
         pictures_of("segtrackv2"),
 
 
 rule fbms59:
     """Everything of FBMS-59: tables, loss landscape and pictures."""
     input:
-        "results/fbms59_table.csv",
-        "results/fbms59_landscape.csv",
+        products("fbms59"),
         pictures_of("fbms59"),
 
 
@@ -120,3 +226,10 @@ rule clips:
     """The masks and pictures of somebody's own clips."""
     input:
         pictures_of("clips"),
+
+
+rule tables:
+    """Every table of a paper that the config repeats, and the networks' speed."""
+    input:
+        expand("results/tables/{table}.csv", table=config["paper_tables"]),
+        "results/tables/lrtl_speed.csv",
