@@ -81,6 +81,18 @@ def used(results: Path, product: str) -> list[bytes] | None:
     return None
 
 
+def test_masks_open_as_the_public_evaluators_open_them(results):
+    """One palette PNG per frame, named and sized like it, whose pixels are the ids."""
+    for kind, most in (("masks", 1), ("components", NETWORK.components - 1)):
+        paths = sorted((results / kind).glob("*.png"))
+        assert [path.stem for path in paths] == [f"{t:05d}" for t in range(FRAMES)]
+        for path in paths:
+            with Image.open(path) as image:
+                assert (image.format, image.mode, image.size) == ("PNG", "P", (80, 48))
+                ids = np.array(image)
+            assert ids.dtype == np.uint8 and ids.max() <= most
+
+
 def test_every_flipped_bit_is_reported_and_none_is_used(results, capsys):
     """Half of the flips in bytes drawn from all, half in files drawn first, which hits records."""
     rng = random.Random(0)
