@@ -29,14 +29,15 @@ from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
 from lrtl.figures import comparison, contact_sheet, overlay
 from lrtl.landscape import landscape, landscape_table
+from lrtl.masks import write_masks
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
+from lrtl.own import clip_settings, segment_clips
 from lrtl.paper_tables import write_paper_table
 from lrtl.plan import as_text, plan
 from lrtl.samples import Motion
 from lrtl.score import score
-from lrtl.segment import segment
 from lrtl.speed import measure_speed
 from lrtl.tables import summary, write_tables
 from lrtl.train import train
@@ -85,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     motion = {"sequences": [Path], "flow": [Path], "tracks": [Path]}
     add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
     run = {"weights": Path, "backbone-weights": str, "sequence": Path, "flow": Path}
-    add(_segment, MergeConfig, **run, masks=Path, components=Path)
+    add(_masks, MergeConfig, **run, masks=Path, components=Path)
     masks = {"data": Path, "names": str, "components": Path}
     verb = add(_score, EvaluationConfig, dataset=str, **masks, out=Path)
     verb.add_argument("masks", type=Path, help="a folder of masks, {sequence}/{frame}.png")
@@ -97,6 +98,13 @@ def parser() -> argparse.ArgumentParser:
     add(_pictures, sequence=Path, masks=Path, components=Path, overlay=Path, sheet=Path)
     add(_comparison, sequences=[Path], runs=[Path], title=str, out=Path)
     add(_speed, runs=[Path], sequence=Path, out=Path)
+    verb = add(_segment)
+    verb.add_argument("clips", type=Path, nargs="+", help="videos, folders of frames, or of both")
+    verb.add_argument("-o", "--out", type=Path, required=True, help="folder for masks and pictures")
+    verb.add_argument("--quality", default="fast", help="preset of config.yaml: fast, cpu or paper")
+    verb.add_argument("--frames", default=":", help="FIRST:END of every clip, END left out")
+    verb.add_argument("--components", type=int, help="segments predicted before merging, K")
+    verb.add_argument("--size", type=int, nargs=2, help="height and width in px of the network")
     verb = add(_plan)
     verb.add_argument("targets", nargs="+", help="files or rules, as for snakemake")
     verb.add_argument("--config", nargs="+", default=[], help="settings, as for snakemake")
@@ -145,11 +153,11 @@ def _train(a: argparse.Namespace) -> None:
     train(motions, network, from_flags(a, LossConfig), from_flags(a, TrainConfig), a.seed, a.out)
 
 
-def _segment(a: argparse.Namespace) -> None:
+def _masks(a: argparse.Namespace) -> None:
     """Predict components of a sequence and merge them to its foreground."""
     sequence, flow = Sequence.open(a.sequence), FlowStore.open(a.flow)
     merge = from_flags(a, MergeConfig)
-    segment(a.weights.parent, sequence, flow, merge, a.masks, a.components, a.backbone_weights)
+    write_masks(a.weights.parent, sequence, flow, merge, a.masks, a.components, a.backbone_weights)
 
 
 def _score(a: argparse.Namespace) -> None:
@@ -204,9 +212,20 @@ def _speed(a: argparse.Namespace) -> None:
     measure_speed(a.runs, Sequence.open(a.sequence), a.out)
 
 
+def _segment(a: argparse.Namespace) -> None:
+    """Segment what moves in your own clips: masks, overlay videos and contact sheets."""
+    first, _, end = a.frames.partition(":")
+    if not all(part == "" or part.isdigit() for part in (first, end)):
+        raise ValueError(f"--frames is {a.frames!r}, expected FIRST:END, for instance 0:100")
+    frames = int(first or 0), int(end) if end else None
+    settings = clip_settings(a.components, a.size)
+    segment_clips(a.clips, a.out, a.quality, frames, settings, a.threads, parser())
+
+
 def _plan(a: argparse.Namespace) -> None:
     """Say what targets will take, before anything runs: hours, disk and memory of each rule."""
-    print(as_text(plan(a.targets, a.config, parser())))
+    settings = ["--config", *a.config] if a.config else []
+    print(as_text(plan([*a.targets, *settings], parser())))
 
 
 def _verify(a: argparse.Namespace) -> None:

@@ -289,6 +289,9 @@ SECTIONS = ("flow", "tracks", "network", "losses", "training", "merge", "evaluat
 def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[str, dict]:
     """Settings of a dataset's stages: defaults, overlaid by preset, dataset and experiment.
 
+    The context of training is the tracks' radius unless stated; where training reaches further than
+    that radius, the tracks do too.
+
     Args:
         config: the loaded and validated `config.yaml`.
         dataset: a key of its `datasets`.
@@ -308,6 +311,9 @@ def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[s
     for layer in layers:
         for name in SECTIONS:
             sections[name] |= layer.get(name) or {}
+    losses, tracks = sections["losses"], sections["tracks"]
+    losses["context"] = losses["context"] or tracks["radius"]
+    tracks["radius"] = max(tracks["radius"], losses["context"] + losses["neighbours"])
     return sections
 
 
@@ -334,21 +340,17 @@ def check(config: dict, schema: str | Path) -> None:
     if mirror and "://" not in mirror and not Path(mirror).is_dir():
         raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
     for dataset, experiment in configured_runs(config):
-        _check_motion(dataset, experiment, resolve(config, dataset, experiment))
+        _check_gaps(dataset, resolve(config, dataset, experiment))
 
 
-def _check_motion(dataset: str, experiment: str, settings: dict[str, dict]) -> None:
-    """Stop unless flow has the gaps, and tracks the length, that what follows needs."""
+def _check_gaps(dataset: str, settings: dict[str, dict]) -> None:
+    """Stop unless the flow has the gaps that tracks and training need."""
     where, gaps = f"config.flow.gaps of {dataset}", settings["flow"]["gaps"]
     chained = settings["tracks"]["tracker"] == "chained_flow"
     fits = not chained or {-1, 1} <= set(gaps)
     _require(fits, where, gaps, "-1 and 1 too, for chained_flow")
     drawn = sorted(sign * gap for gap in settings["training"]["quad_gaps"] for sign in (-1, 1))
     _require(set(drawn) <= set(gaps), where, gaps, f"{drawn} too, for training.quad_gaps")
-    losses, radius = settings["losses"], settings["tracks"]["radius"]
-    reach = (losses["context"] or radius) + losses["neighbours"]
-    expected = f"at least {reach}: losses.context and neighbours of {experiment}"
-    _require(radius >= reach, f"config.tracks.radius of {dataset}", radius, expected)
 
 
 def configured_runs(config: dict) -> list[tuple[str, str]]:

@@ -3,23 +3,28 @@
 import shutil
 import subprocess
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
-from lrtl.datasets.clips import Shot, find_clips, find_shots
-from lrtl.files import whole_folder
+import torch
+import yaml
+
+from lrtl.datasets.clips import Shot, archive_of, find_clips, find_shots
+from lrtl.files import whole_file, whole_folder
+from lrtl.plan import as_text, plan
 
 ROOT = Path(__file__).parents[1]  # the checkout, with Snakefile and config.yaml
-QUALITIES = {"fast": "fast", "cpu": "cpu", "paper": "paper"}  # to presets of config.yaml
+RUN = Path("clips/lrtl/seed0")
 
 
 def segment_clips(
     paths: list[Path],
     out: Path,
     quality: str,
-    first: int = 0,
-    end: int | None = None,
-    settings: tuple[str, ...] = (),
-    cores: int = 2,
+    frames: tuple[int, int | None],
+    settings: dict,
+    cores: int,
+    parser: ArgumentParser,
 ) -> list[Shot]:
     """Segment what moves in some clips; one network is trained on all of them.
 
@@ -31,40 +36,61 @@ def segment_clips(
         paths: videos, folders of frames, or folders of both.
         out: a folder.
         quality: a preset of `config.yaml`.
-        first, end: the range of frames of every clip, `end` left out; all by default.
-        settings: further settings of the workflow, `key=value`.
+        frames: the first frame of every clip to use, and the one before which to stop, if any.
+        settings: sections of `config.yaml` in which these clips differ.
         cores: of this machine.
+        parser: of the command line of `lrtl`, for the estimate of time.
 
     Raises:
         ValueError: a clip cannot be read, or a job of the workflow failed; its log is named above.
     """
     if not (ROOT / "Snakefile").exists():
         raise ValueError(f"{ROOT} has no Snakefile; run lrtl from a checkout of the project")
+    if quality == "paper" and not torch.cuda.is_available():
+        raise ValueError("quality paper takes days without a GPU; use fast or cpu")
     out, work = Path(out), Path(out).resolve() / "work"
     clips = [clip for path in paths for clip in find_clips(path)]
-    shots = [shot for clip in clips for shot in find_shots(clip, first, end)]
-    _save(shots, work / "resources" / "clips")
-    command = [sys.executable, "-m", "snakemake", "clips", "--cores", cores]
-    command += ["--snakefile", ROOT / "Snakefile", "--configfile", ROOT / "config.yaml"]
-    names = ",".join(shot.name for shot in shots)
-    command += ["--directory", work, "--config", f"preset={quality}", f"clips={names}", *settings]
-    if subprocess.run([str(word) for word in command]).returncode:
+    shots = [shot for clip in clips for shot in find_shots(clip, *frames)]
+    arguments = _arguments(shots, work, quality, settings)
+    print(as_text(plan(arguments, parser, work)), flush=True)
+    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", str(cores)]
+    if subprocess.run(command).returncode:
         raise ValueError(f"a job failed, see above; the same command goes on from {work}")
     for shot in shots:
-        run = Path("clips", "lrtl", "seed0", shot.name)
-        for suffix in (".mp4", ".png"):
-            picture = work / "results" / "pictures" / run.with_name(shot.name + suffix)
-            shutil.copy(picture, out / picture.name)
-        with whole_folder(out / shot.name) as folder:
-            shutil.copytree(work / "results" / "masks" / run, folder, dirs_exist_ok=True)
+        _deliver(shot.name, work / "results", out)
+    print(f"Done: {', '.join(f'{out / shot.name}.mp4' for shot in shots)}")
     return shots
 
 
-def _save(shots: list[Shot], folder: Path) -> None:
-    """Write the shots' descriptions."""
+def clip_settings(components: int | None, size: tuple[int, int] | None) -> dict:
+    """Sections of the config for a number of components K and a size (H, W) of the network."""
+    network, losses = {}, {}
+    if components:
+        network["components"] = components
+    if size:
+        network["input_size"] = losses["flow_size"] = list(size)
+    return {"network": network, "losses": losses}
+
+
+def _arguments(shots: list[Shot], work: Path, quality: str, settings: dict) -> list[str]:
+    """Write what the workflow is told of the clips, and return Snakemake's arguments."""
     names = [shot.name for shot in shots]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"two clips are called {twice[0]}; rename one of them")
     for shot in shots:
-        shot.save(folder)
+        shot.save((work / archive_of(shot.name)).parent)
+    with whole_file(work / "clips.yaml", record=False) as path:
+        path.write_text(yaml.safe_dump({"clips": names, "datasets": {"clips": settings}}))
+    files = ["--configfile", str(ROOT / "config.yaml"), str(work / "clips.yaml")]
+    where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(work)]
+    return ["clips", *where, *files, "--config", f"preset={quality}"]
+
+
+def _deliver(name: str, results: Path, out: Path) -> None:
+    """Copy a shot's masks and pictures to where they are looked for."""
+    for suffix in (".mp4", ".png"):
+        with whole_file(out / f"{name}{suffix}", record=False) as path:
+            shutil.copyfile(results / "pictures" / RUN / f"{name}{suffix}", path)
+    with whole_folder(out / name) as folder:
+        shutil.copytree(results / "masks" / RUN / name, folder, dirs_exist_ok=True)

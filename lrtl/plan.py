@@ -18,6 +18,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from lrtl.datasets import clips
+from lrtl.datasets.clips import Shot
+
 FRAMES = 69  # of a sequence that is not prepared yet: the mean of DAVIS-2016
 COLUMNS = ["rule", "device", "jobs", "hours", "disk_gb", "memory_gb", "known_from"]
 
@@ -32,8 +35,8 @@ class Job(NamedTuple):
     flags: Namespace | None  # of its command, None for a rule without one
 
 
-def plan(targets: list[str], config: list[str], parser: ArgumentParser) -> pd.DataFrame:
-    """Price the jobs that Snakemake would run for `targets`, a row per rule, device and source.
+def plan(arguments: list[str], parser: ArgumentParser, folder: Path = Path()) -> pd.DataFrame:
+    """Price the jobs that Snakemake would run, a row per rule, device and source.
 
     Columns: `jobs`; `hours`, the sum of the jobs' times, on their own GPU or core; `disk_gb` that
     their products take; `memory_gb`, the largest of earlier jobs, else what the rule asks for;
@@ -41,17 +44,17 @@ def plan(targets: list[str], config: list[str], parser: ArgumentParser) -> pd.Da
     and disk space are empty where nothing is known.
 
     Args:
-        targets: files or rules, in the working folder.
-        config: settings as for `snakemake --config`, for instance `preset=cpu`.
+        arguments: of Snakemake: files or rules, then for instance `--config preset=cpu`.
         parser: of the command line of `lrtl`, which the jobs' commands are read with.
+        folder: where Snakemake works.
 
     Raises:
-        ValueError: Snakemake does not take the targets or the settings.
+        ValueError: Snakemake does not take the arguments.
     """
-    jobs = dry_run(targets, config, parser)
+    jobs = dry_run(arguments, parser)
     costs = pd.read_csv(str(files("lrtl") / "costs.csv")).set_index(["verb", "method", "device"])
     split = {job.rule.removesuffix("_part") for job in jobs if job.rule.endswith("_part")}
-    rows = [price(job, costs) for job in jobs if job.flags and job.rule not in split]
+    rows = [price(job, costs, folder) for job in jobs if job.flags and job.rule not in split]
     table = pd.DataFrame(rows, columns=COLUMNS)
     groups = table.groupby(["rule", "device", "known_from"], sort=False)
     sums = groups[["jobs", "hours", "disk_gb"]].sum(min_count=1)
@@ -69,14 +72,13 @@ def as_text(table: pd.DataFrame) -> str:
     return f"{text}\ntogether {', '.join(total)}{without}"
 
 
-def dry_run(targets: list[str], config: list[str], parser: ArgumentParser) -> list[Job]:
+def dry_run(arguments: list[str], parser: ArgumentParser) -> list[Job]:
     """The jobs that Snakemake would run."""
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds", "--nocolor"]
-    command += [*targets, "--config", *config] if config else targets
-    run = subprocess.run(command, capture_output=True, text=True)
+    run = subprocess.run([*command, *arguments], capture_output=True, text=True)
     if run.returncode:
         text = "\n".join([*run.stdout.splitlines(), *run.stderr.splitlines()][-5:])
-        raise ValueError(f"snakemake cannot plan {' '.join(targets)}:\n{text}")
+        raise ValueError(f"snakemake cannot plan {' '.join(arguments)}:\n{text}")
     blocks = re.split(r"^(?:local)?rule (\w+):\n", run.stdout, flags=re.MULTILINE)[1:]
     return [_job(*block, parser) for block in zip(blocks[::2], blocks[1::2], strict=True)]
 
@@ -94,37 +96,37 @@ def _pairs(text: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in text.split(", ") if part)
 
 
-def price(job: Job, costs: pd.DataFrame) -> dict:
+def price(job: Job, costs: pd.DataFrame, folder: Path = Path()) -> dict:
     """A row of the plan for one job."""
     device = "GPU" if int(job.resources.get("gpu", 0)) else "CPU"
     row = {"rule": job.rule, "device": device, "jobs": 1, "known_from": "unknown"}
     row["memory_gb"] = int(job.resources["mem_mb"]) / 1000
-    verb, work = job.flags.verb, amount(job)
+    verb, work = job.flags.verb, amount(job, folder)
     for method in (_method(job.flags), "any"):
         if (verb, method, device) in costs.index:
             cost = costs.loc[(verb, method, device)]
             row["hours"], row["disk_gb"] = work * cost.seconds / 3600, work * cost.megabytes / 1000
             row["known_from"] = cost.source
             break
-    return row | _measured(job)
+    return row | _measured(job, folder)
 
 
-def amount(job: Job) -> float:
+def amount(job: Job, folder: Path = Path()) -> float:
     """How much a job has to do, in the units of `costs.csv`."""
     flags = job.flags
     match flags.verb:
         case "flow":  # megapixels of pairs
-            pairs = _frames(job) * len(flags.gaps)
+            pairs = _frames(job, folder) * len(flags.gaps)
             return _share(flags) * pairs * math.prod(flags.size) / 1e6
         case "tracks":  # millions of points times frames
             points = math.prod(flags.size) / flags.stride**2
-            return _share(flags) * _frames(job) * points * (2 * flags.radius + 1) / 1e6
+            return _share(flags) * _frames(job, folder) * points * (2 * flags.radius + 1) / 1e6
         case "train":
             return flags.steps
-        case "segment" | "landscape" | "pictures" | "prepare":
-            return _frames(job)
+        case "masks" | "landscape" | "pictures" | "prepare":
+            return _frames(job, folder)
         case "score":
-            return sum(_frames(job, name) for name in flags.names.split(","))
+            return sum(_frames(job, folder, name) for name in flags.names.split(","))
         case _:
             return 1
 
@@ -133,11 +135,14 @@ def _share(flags: Namespace) -> float:
     return 1 / int(flags.part.partition("/")[2]) if flags.part else 1
 
 
-def _frames(job: Job, sequence: str | None = None) -> int:
-    """Frames of a sequence, counted if it is prepared."""
+def _frames(job: Job, folder: Path, sequence: str | None = None) -> int:
+    """Frames of a sequence, counted if it is prepared or a shot of somebody's clip."""
     names = job.wildcards["dataset"], sequence or job.wildcards["sequence"]
-    about = Path("results/datasets", *names, "sequence.json")
-    return len(json.loads(about.read_text())["frames"]) if about.exists() else FRAMES
+    about = folder / Path("results/datasets", *names, "sequence.json")
+    if about.exists():
+        return len(json.loads(about.read_text())["frames"])
+    shot = folder / clips.archive_of(names[1])
+    return Shot.open(shot).length if names[0] == clips.NAME and shot.exists() else FRAMES
 
 
 def _method(flags: Namespace) -> str:
@@ -146,12 +151,12 @@ def _method(flags: Namespace) -> str:
     return getattr(flags, stage.get(flags.verb, ""), "any")
 
 
-def _measured(job: Job) -> dict:
+def _measured(job: Job, root: Path) -> dict:
     """Time and memory of earlier jobs of the same rule and data set, by their benchmarks."""
     if not job.benchmark:
         return {}
     depth = 3 if "dataset" in job.wildcards else 2
-    folder = Path(*Path(job.benchmark).parts[:depth])
+    folder = root / Path(*Path(job.benchmark).parts[:depth])
     rows = [pd.read_csv(path, sep="\t") for path in sorted(folder.glob("**/*.tsv"))]
     if not rows:
         return {}

@@ -143,7 +143,6 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
         ),
         ("training", "quad_gaps", [-1], "config.training.quad_gaps.0: "),
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
-        ("losses", "neighbours", 1, "tracks.radius of davis is 20, expected at least 21"),
         ("training", "precision", "half", "config.training.precision: 'half' is not one of"),
         ("losses", "flow_loss", "gwm", "config.losses.flow_loss: 'gwm' is not one of"),
         ("training", "flows_per_image", 3, "config.training.flows_per_image: 3 is not one of"),
@@ -204,6 +203,19 @@ def test_the_schema_knows_what_the_package_does(schema):
 def test_the_demo_is_the_same_at_any_preset(config):
     first, *rest = (resolve(config | {"preset": p}, "demo", "lrtl") for p in config["presets"])
     assert rest == [first] * len(rest)
+
+
+def test_tracks_reach_as_far_as_training_does(config):
+    def reach(**losses):
+        config["losses"] |= losses
+        settings = resolve(config, "davis", "lrtl")
+        return settings["losses"]["context"], settings["tracks"]["radius"]
+
+    assert reach() == (20, 20)
+    assert reach(context=10) == (10, 20)
+    assert reach(context=30) == (30, 30)
+    assert reach(context=20, neighbours=1) == (20, 21)
+    assert reach(context=None) == (20, 21)
 
 
 def test_settings_validate_themselves(config):

@@ -107,7 +107,7 @@ def test_earlier_jobs_of_the_data_set_count_more(tmp_path):
 def test_a_plan_of_a_table(checkout, monkeypatch):  # noqa: F811
     monkeypatch.chdir(checkout)
     targets, config = ["results/tables/lrtl_table4.csv"], ["preset=cpu", "sequences=dog,goat"]
-    table = plan(targets, config, parser()).set_index("rule")
+    table = plan([*targets, "--config", *config], parser()).set_index("rule")
     jobs = {"prepare": 2, "flow": 2, "tracks": 2, "train": 4, "segment": 8, "score": 4}
     assert table["jobs"][list(jobs)].to_dict() == jobs
     assert set(table["device"]) == {"CPU"}
@@ -115,7 +115,7 @@ def test_a_plan_of_a_table(checkout, monkeypatch):  # noqa: F811
     assert table["hours"]["train"] == table["hours"].max()
     total = float(as_text(table.reset_index()).split("together ")[1].split()[0])
     assert total == pytest.approx(table["hours"].sum(), abs=0.1)
-    split = plan(targets, [*config, "split=2"], parser()).set_index("rule")
+    split = plan([*targets, "--config", *config, "split=2"], parser()).set_index("rule")
     assert split["jobs"]["flow_part"] == 4 and "flow" not in split.index
     assert split["hours"]["flow_part"] == pytest.approx(table["hours"]["flow"])
 
@@ -134,6 +134,6 @@ def test_costs_are_of_what_there_is():
 def test_targets_that_cannot_be_made_are_named(checkout, monkeypatch):  # noqa: F811
     monkeypatch.chdir(checkout)
     with pytest.raises(ValueError, match=r"(?s)cannot plan results/tables/none.csv.*none.csv"):
-        plan(["results/tables/none.csv"], [], parser())
+        plan(["results/tables/none.csv"], parser())
     with pytest.raises(ValueError, match=r"(?s)cannot plan demo.*unknown preset 'gpu'"):
-        plan(["demo"], ["preset=gpu"], parser())
+        plan(["demo", "--config", "preset=gpu"], parser())

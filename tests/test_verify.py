@@ -15,12 +15,12 @@ from PIL import Image
 from lrtl.config import FlowConfig, LossConfig
 from lrtl.datasets.layout import Sequence, write_sequence
 from lrtl.files import STAMP, whole_file
+from lrtl.masks import load_run, write_masks
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
 from lrtl.samples import Motion
 from lrtl.score import score
-from lrtl.segment import load_run, segment
 from lrtl.train import train
 from lrtl.verify import verify
 from tests.conftest import merge_config, tracks_config
@@ -55,7 +55,7 @@ def results(tmp_path_factory) -> Path:
     training = type(TRAINING)(**(vars(TRAINING) | {"steps": 2, "quad_offset": 2}))
     train([motion], NETWORK, losses, training, 0, folder / "run")
     out = folder / "masks", folder / "components"
-    segment(folder / "run", sequence, stores[0], merge_config(), *out)
+    write_masks(folder / "run", sequence, stores[0], merge_config(), *out)
     score([folder / "datasets"], [out[0]], [out[1]], folder / "scores" / "seed0.csv")
     (folder / "flow.zarr" / STAMP).touch()
     return folder

@@ -44,6 +44,11 @@ class Shot:
     width: int
     changed: int  # when the clip was last written, in ns, so that a new version is a new shot
 
+    @property
+    def length(self) -> int:
+        """Number of frames."""
+        return self.last + 1 - self.first
+
     @classmethod
     def open(cls, path: Path) -> Self:
         """Read `{name}.json`."""

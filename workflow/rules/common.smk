@@ -33,7 +33,7 @@ DINO_WEIGHTS = {
 
 
 SEQUENCES = {name: dataset.SEQUENCES for name, dataset in DATASETS.items()}
-SEQUENCES["clips"] = tuple(config["clips"].split(",")) if config["clips"] else ()
+SEQUENCES["clips"] = tuple(config["clips"])
 
 
 wildcard_constraints:

@@ -39,7 +39,7 @@ rule segment:
         ),
     shell:
         r"""
-        lrtl segment \
+        lrtl masks \
             --weights {input.weights:q} \
             --sequence {input.sequence:q} \
             --flow {input.flow:q} \

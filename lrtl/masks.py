@@ -96,7 +96,7 @@ def affinity_of(
     return torch.cat(affinity)
 
 
-def segment(
+def write_masks(
     run: Path,
     sequence: Sequence,
     flow: FlowStore,

@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 
 from lrtl.datasets.layout import Sequence
 from lrtl.files import whole_file
+from lrtl.masks import affinity_of, load_run, predict, write_masks
 from lrtl.merge import merge_components
 from lrtl.models import NETWORKS
 from lrtl.motion.store import FlowStore
-from lrtl.segment import affinity_of, load_run, predict, segment
 from tests.conftest import merge_config
 from tests.test_train import LOSSES, NETWORK
 
@@ -47,7 +47,7 @@ def images(folder: Path) -> np.ndarray:
 
 
 def segmented(run, sequence, flow, config, out) -> tuple[np.ndarray, np.ndarray]:
-    segment(run, sequence, flow, config, out / "masks", out / "components")
+    write_masks(run, sequence, flow, config, out / "masks", out / "components")
     return images(out / "masks"), images(out / "components")
 
 
