@@ -30,3 +30,5 @@ localrules:
     all,
     davis,
     demo,
+    fbms59,
+    segtrackv2,

@@ -84,7 +84,8 @@ def parser() -> argparse.ArgumentParser:
     add(_tracks, TracksConfig, source=Path, out=Path, part=str)
     motion = {"sequences": [Path], "flow": [Path], "tracks": [Path]}
     add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
-    add(_segment, MergeConfig, weights=Path, sequence=Path, flow=Path, masks=Path, components=Path)
+    run = {"weights": Path, "backbone-weights": str, "sequence": Path, "flow": Path}
+    add(_segment, MergeConfig, **run, masks=Path, components=Path)
     masks = {"data": Path, "names": str, "components": Path}
     verb = add(_score, EvaluationConfig, dataset=str, **masks, out=Path)
     verb.add_argument("masks", type=Path, help="a folder of masks, {sequence}/{frame}.png")
@@ -103,7 +104,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-OPTIONAL = ("mirror", "archive", "part", "components", "data", "names")
+OPTIONAL = ("mirror", "archive", "part", "backbone-weights", "components", "data", "names")
 
 
 def _fetch(a: argparse.Namespace) -> None:
@@ -146,12 +147,9 @@ def _train(a: argparse.Namespace) -> None:
 
 def _segment(a: argparse.Namespace) -> None:
     """Predict components of a sequence and merge them to its foreground."""
-    sequence, flow, merge = (
-        Sequence.open(a.sequence),
-        FlowStore.open(a.flow),
-        MergeConfig(a.affinity),
-    )
-    segment(a.weights.parent, sequence, flow, merge, a.masks, a.components)
+    sequence, flow = Sequence.open(a.sequence), FlowStore.open(a.flow)
+    merge = from_flags(a, MergeConfig)
+    segment(a.weights.parent, sequence, flow, merge, a.masks, a.components, a.backbone_weights)
 
 
 def _score(a: argparse.Namespace) -> None:

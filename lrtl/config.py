@@ -16,6 +16,7 @@ from jsonschema.exceptions import best_match
 
 TRAIN_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients scaled
 CENTRES = ("none", "median")
+OVER_COMPONENTS = ("mean", "sum")
 PRECISIONS = (*TRAIN_PRECISIONS, "float16")
 
 
@@ -112,15 +113,23 @@ class NetworkConfig:
     width: int
     components: int
     input_size: tuple[int, int]
+    decoder: str
+    backbone_weights: str | None = None  # a published file
 
     def __post_init__(self) -> None:
         from lrtl.models import NETWORKS
+        from lrtl.models.maskformer import UPSAMPLING
 
         _require(self.network in NETWORKS, "network", self.network, _one_of(NETWORKS))
         _require(self.width >= 1, "width", self.width, "at least 1 channel")
         _require(2 <= self.components <= 255, "components", self.components, "2 to 255")
-        multiple = all(side > 0 and side % 16 == 0 for side in self.input_size)
-        _require(multiple, "input_size", self.input_size, "multiples of 16 px")
+        _require(self.decoder in UPSAMPLING, "decoder", self.decoder, _one_of(UPSAMPLING))
+        unet = self.network == "unet"
+        multiple = 16 if unet else 32
+        fits = all(side > 0 and side % multiple == 0 for side in self.input_size)
+        _require(fits, "input_size", self.input_size, f"multiples of {multiple} px")
+        given = unet or self.backbone_weights is not None
+        _require(given, "backbone_weights", None, f"a file for {self.network}")
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,13 @@ class LossConfig:
     flow_weight: float
     trajectory_weight: float
     smoothness_weight: float
+    reconstruction_weight: float
+    perspective_weight: float
+    track_flow_weight: float
+    flow_loss: str
+    flow_model: str
+    over_components: str
+    smoothness_ramp: int
     flow_size: tuple[int, int]
     flow_clip: float
     flow_centre: str
@@ -137,10 +153,23 @@ class LossConfig:
     track_count: int
     track_visibility: float
     track_filter: int
+    neighbours: int
+    context: int | None = None
 
     def __post_init__(self) -> None:
+        from lrtl.losses.flow import CONVENTIONS, MODELS
+
         _require(self.flow_centre in CENTRES, "flow_centre", self.flow_centre, _one_of(CENTRES))
-        weights = (self.flow_weight, self.trajectory_weight, self.smoothness_weight)
+        _require(self.flow_loss in CONVENTIONS, "flow_loss", self.flow_loss, _one_of(CONVENTIONS))
+        _require(self.flow_model in MODELS, "flow_model", self.flow_model, _one_of(MODELS))
+        known = OVER_COMPONENTS
+        _require(
+            self.over_components in known, "over_components", self.over_components, _one_of(known)
+        )
+        _require(
+            self.smoothness_ramp >= 0, "smoothness_ramp", self.smoothness_ramp, "0 or more steps"
+        )
+        weights = [getattr(self, f.name) for f in fields(self) if f.name.endswith("_weight")]
         _require(
             min(weights) >= 0 < max(weights), "loss weights", weights, "one above 0, none below"
         )
@@ -149,6 +178,9 @@ class LossConfig:
         share = self.track_visibility
         _require(0 <= share <= 1, "track_visibility", share, "a share of the window, 0 to 1")
         _require(self.track_filter % 2 == 1, "track_filter", self.track_filter, "an odd number")
+        _require(self.neighbours in (0, 1), "neighbours", self.neighbours, "0 or 1 frames")
+        context = self.context
+        _require(context is None or context >= 1, "context", context, "at least 1 frame, or none")
 
 
 @dataclass(frozen=True)
@@ -157,7 +189,9 @@ class TrainConfig:
 
     steps: int
     quads: int
+    quad_gaps: tuple[int, ...]
     quad_offset: int
+    flows_per_image: int
     learning_rate: float
     weight_decay: float
     warmup_steps: int
@@ -173,9 +207,14 @@ class TrainConfig:
     workers: int
 
     def __post_init__(self) -> None:
-        for name in ("steps", "quads", "quad_offset", "ema_every", "checkpoint_every"):
+        for name in ("steps", "quads", "quad_offset", "checkpoint_every"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        positive = bool(self.quad_gaps) and min(self.quad_gaps) >= 1
+        _require(positive, "quad_gaps", self.quad_gaps, "frame gaps of at least 1")
         _require(self.workers >= 0, "workers", self.workers, "0 or more processes")
+        _require(self.ema_every >= 0, "ema_every", self.ema_every, "0, which is off, or more steps")
+        flows = self.flows_per_image
+        _require(flows in (1, 2), "flows_per_image", flows, "1 or 2")
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         known = TRAIN_PRECISIONS
         _require(self.precision in known, "precision", self.precision, _one_of(known))
@@ -188,11 +227,23 @@ class MergeConfig:
     """Merging K components to foreground and background."""
 
     affinity: str
+    affinity_floor: float
+    grouping: str
+    decision: str
+    affinity_weights: str | None = None
 
     def __post_init__(self) -> None:
-        from lrtl.merge import AFFINITIES
+        from lrtl.affinity import AFFINITIES
+        from lrtl.merge import DECISIONS, GROUPINGS
 
         _require(self.affinity in AFFINITIES, "affinity", self.affinity, _one_of(AFFINITIES))
+        floor = self.affinity_floor
+        _require(0 < floor < 1, "affinity_floor", floor, "a cosine between 0 and 1")
+        _require(self.grouping in GROUPINGS, "grouping", self.grouping, _one_of(GROUPINGS))
+        _require(self.decision in DECISIONS, "decision", self.decision, _one_of(DECISIONS))
+        if self.affinity != "motion":
+            expected = f"a file for {self.affinity}"
+            _require(self.affinity_weights is not None, "affinity_weights", None, expected)
 
 
 @dataclass(frozen=True)
@@ -221,7 +272,7 @@ def add_flags(parser: argparse.ArgumentParser, stage: type) -> None:
             count = "+" if rest is ... else 2
             parser.add_argument(flag, type=kind, nargs=count, required=required)
         else:
-            kind = str if field.type == str | None else field.type
+            kind = next(iter(get_args(field.type)), field.type)  # of `int | None`, int
             default = None if required else field.default
             parser.add_argument(flag, type=kind, required=required, default=default)
 
@@ -283,10 +334,21 @@ def check(config: dict, schema: str | Path) -> None:
     if mirror and "://" not in mirror and not Path(mirror).is_dir():
         raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
     for dataset, experiment in configured_runs(config):
-        settings = resolve(config, dataset, experiment)
-        chained, gaps = settings["tracks"]["tracker"] == "chained_flow", settings["flow"]["gaps"]
-        fits = not chained or {-1, 1} <= set(gaps)
-        _require(fits, f"config.flow.gaps of {dataset}", gaps, "-1 and 1 too, for chained_flow")
+        _check_motion(dataset, experiment, resolve(config, dataset, experiment))
+
+
+def _check_motion(dataset: str, experiment: str, settings: dict[str, dict]) -> None:
+    """Stop unless flow has the gaps, and tracks the length, that what follows needs."""
+    where, gaps = f"config.flow.gaps of {dataset}", settings["flow"]["gaps"]
+    chained = settings["tracks"]["tracker"] == "chained_flow"
+    fits = not chained or {-1, 1} <= set(gaps)
+    _require(fits, where, gaps, "-1 and 1 too, for chained_flow")
+    drawn = sorted(sign * gap for gap in settings["training"]["quad_gaps"] for sign in (-1, 1))
+    _require(set(drawn) <= set(gaps), where, gaps, f"{drawn} too, for training.quad_gaps")
+    losses, radius = settings["losses"], settings["tracks"]["radius"]
+    reach = (losses["context"] or radius) + losses["neighbours"]
+    expected = f"at least {reach}: losses.context and neighbours of {experiment}"
+    _require(radius >= reach, f"config.tracks.radius of {dataset}", radius, expected)
 
 
 def configured_runs(config: dict) -> list[tuple[str, str]]:
@@ -334,9 +396,11 @@ def sequence_names(config: dict, available: tuple[str, ...]) -> list[str]:
 
 
 def to_flags(section: dict) -> str:
-    """A section of the config as command-line flags, lists as several values."""
+    """A section of the config as command-line flags, lists as several values, null as none."""
     flags = []
     for key, value in section.items():
+        if value is None:
+            continue
         values = value if isinstance(value, list) else [value]
         flags.append(f"--{key.replace('_', '-')} {' '.join(map(str, values))}")
     return " ".join(flags)

@@ -44,7 +44,8 @@ def overlay(sequence: Sequence, masks: Path, out: Path) -> None:
         stream = video.add_stream("libx264", rate=Fraction(FRAME_RATE))
         stream.height, stream.width = size[0] // 2 * 2, size[1] // 2 * 2
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "20", "threads": "1"}
+        # mbtree's vector code reads memory that nothing has set: bytes would differ between runs.
+        stream.options = {"crf": "20", "threads": "1", "mbtree": "0"}
         for index, stem in enumerate(sequence.frames):
             mask = read_mask(masks / f"{stem}.png", size) > 0
             picture = draw_foreground(sequence.frame(index), mask, sequence.mask(index), line)

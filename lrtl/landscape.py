@@ -30,7 +30,7 @@ def landscape(sequence: Sequence, store: TrackStore, losses: LossConfig, out: Pa
         mask = sequence.mask(index)
         if mask is None:
             continue
-        tracks = read_tracks(store, index, losses.track_visibility)
+        tracks = read_tracks(store, index, losses)
         positions = tracks.positions(tracks.usable)
         points = normalise_points(tracks.pixels(positions[tracks.query_index]))
         points = torch.from_numpy(points)[None]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lrtl.datasets import DATASETS
 from lrtl.datasets.layout import Sequence, read_mask
 from lrtl.files import write_csv
 from lrtl.metrics import boundary_measure, jaccard, oracle_jaccard
@@ -26,9 +27,9 @@ def score(
     better of the mask and its complement (the papers' matching), with `components` `J_oracle`, the
     best union of components or either of these two, since a merged mask, the sum of soft
     components, is not always such a union; `F`, the boundary measure of the mask; with `refine`
-    `J_crf`, J of what it makes of the mask; all per frame, 0 to 1; `davis` and `released`, whether
-    the frame counts under DAVIS's protocol (first and last left out) and under the released code's
-    (frames numbered 0 and 1 and the last left out).
+    `J_crf`, J of what it makes of the mask; all per frame, 0 to 1; `benchmark` and `released`,
+    whether the frame counts under the dataset's own protocol (DAVIS's leaves out first and last)
+    and under the released code's: see `counts` of its module.
 
     Raises:
         ValueError: a prediction is missing, of another size, not indexed or not binary, the file is
@@ -52,14 +53,13 @@ def score_sequence(
     if not sequence.annotated:
         raise ValueError(f"{folder} has no ground truth to score against; leave it out")
     size, last = (sequence.height, sequence.width), len(sequence.frames) - 1
-    rows = []
+    counts, rows = DATASETS[sequence.dataset].counts, []
     for index, stem in enumerate(sequence.frames):
         ids = sequence.mask(index)
         if ids is None:
             continue
-        number = int(stem) if stem.isdigit() else index
-        counts = {"davis": 0 < index < last, "released": number > 1 and index < last}
-        if not any(counts.values()) and not (masks / f"{stem}.png").exists():
+        protocols = counts(index, stem, last)
+        if not any(protocols.values()) and not (masks / f"{stem}.png").exists():
             continue
         mask, truth = _foreground(masks / f"{stem}.png", size), ids > 0
         value, complement = jaccard(mask, truth), jaccard(~mask, truth)
@@ -77,7 +77,7 @@ def score_sequence(
         if refine is not None:
             row["J_crf"] = jaccard(refine(sequence.frame(index), mask), truth)
         rows.append(
-            {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()} | counts
+            {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()} | protocols
         )
     return rows
 

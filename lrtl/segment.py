@@ -1,5 +1,6 @@
-"""Trained network -> K components per frame -> foreground masks, one decision per video."""
+"""Trained network -> K components per frame -> foreground masks."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
+from lrtl.affinity import appearance_affinity, motion_affinity
 from lrtl.config import LossConfig, MergeConfig, NetworkConfig
 from lrtl.datasets.layout import Sequence, write_mask
 from lrtl.files import check_file, whole_folder
 from lrtl.merge import merge_components
-from lrtl.models import NETWORKS
+from lrtl.models import NETWORKS, backbone_sha256
+from lrtl.models.dino import load_dino
 from lrtl.motion.flow import resize_frame
 from lrtl.motion.store import FlowStore
 from lrtl.samples import read_flow
@@ -22,36 +25,75 @@ from lrtl.samples import read_flow
 BATCH = 8
 
 
-def load_run(run: Path) -> tuple[torch.nn.Module, NetworkConfig, LossConfig]:
+def load_run(
+    run: Path, backbone_weights: str | None = None
+) -> tuple[torch.nn.Module, NetworkConfig, LossConfig]:
     """Load the EMA network of a training run with the settings it was trained under.
 
+    Args:
+        run: the folder.
+        backbone_weights: the file of weights that the network was built on, if it was.
+
     Raises:
-        ValueError: the folder is not a finished run, or damaged.
+        ValueError: the folder is not a finished run, or damaged, or of another backbone.
     """
     try:
         check_file(run / "config.yaml")
         check_file(run / "weights.safetensors")
         settings = yaml.safe_load((run / "config.yaml").read_text())
         weights = load_file(run / "weights.safetensors")
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        expected = settings["network"]["backbone_weights"]
+        network = _tuples(settings["network"]) | {"backbone_weights": backbone_weights}
+        network, losses = NetworkConfig(**network), LossConfig(**_tuples(settings["losses"]))
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise ValueError(f"{run} is not a finished run ({error}); train it again") from error
-    network = NetworkConfig(**_tuples(settings["network"]))
-    model = NETWORKS[network.network](network.components, network.width)
+    found = backbone_sha256(network)
+    if found != expected:
+        raise ValueError(
+            f"{run} was trained on backbone weights of sha256 {expected}, {backbone_weights} has "
+            f"{found}; fetch the file again, or train again"
+        )
+    model = NETWORKS[network.network](network)
     model.load_state_dict(weights)
-    return model.eval(), network, LossConfig(**_tuples(settings["losses"]))
+    return model.eval(), network, losses
 
 
 @torch.inference_mode()
 def predict(model: torch.nn.Module, sequence: Sequence, size: tuple[int, int]) -> Tensor:
     """Soft masks (F, K, h, w) of all frames of a sequence at network size (h, w)."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model, masks = model.to(device), []
+    device, masks = _device(), []
+    model = model.to(device)
     for start in tqdm(range(0, len(sequence.frames), BATCH), f"predict {sequence.name}"):
         batch = range(start, min(start + BATCH, len(sequence.frames)))
-        frames = np.stack([resize_frame(sequence.frame(i), size) for i in batch])
-        frames = torch.from_numpy(frames).permute(0, 3, 1, 2).float().to(device)
-        masks.append(model(frames).softmax(1).cpu())
+        masks.append(model(_frames(sequence, batch, size).to(device)).softmax(1).cpu())
     return torch.cat(masks)
+
+
+@torch.inference_mode()
+def affinity_of(
+    masks: Tensor, sequence: Sequence, flow: FlowStore, losses: LossConfig, config: MergeConfig
+) -> Tensor:
+    """Affinity (n, K, K) of components in the first n of the frames.
+
+    Args:
+        masks: (F, K, h, w) soft masks of all frames; n = F for DINO's keys, and for motion the
+            frames that have flow to a later one.
+        losses: settings under which the network saw flow.
+    """
+    size = tuple(masks.shape[-2:])
+    if config.affinity == "motion":
+        gap = min(g for g in flow.attributes["gaps"] if g > 0)
+        pairs = range(len(masks) - gap)
+        flows = np.stack([read_flow(flow, t, gap, size, losses) for t in pairs])
+        return motion_affinity(masks[: len(flows)], torch.from_numpy(flows))
+    device, affinity = _device(), []
+    dino = load_dino(config.affinity, Path(config.affinity_weights)).to(device)
+    last = (len(dino.blocks) - 1,)
+    for t in tqdm(range(len(masks)), f"compare components {sequence.name}"):
+        (keys,) = dino(_frames(sequence, [t], size).to(device), last)  # (1, C, h', w')
+        soft = masks[t : t + 1].to(device)
+        affinity.append(appearance_affinity(soft, keys, config.affinity_floor).cpu())
+    return torch.cat(affinity)
 
 
 def segment(
@@ -61,27 +103,40 @@ def segment(
     config: MergeConfig,
     out_masks: Path,
     out_components: Path,
+    backbone_weights: str | None = None,
 ) -> None:
     """Write the foreground masks and components of every frame as indexed PNGs at original size.
 
-    The flow decides which components make up the foreground, once for the video: see
-    `lrtl.merge`. No ground truth is read.
+    Affinities decide which components make up the foreground: see `lrtl.merge`. Frames at the end
+    that have none follow the last decision. `backbone_weights` is for `load_run`. No ground truth
+    is read.
     """
-    model, network, losses = load_run(run)
+    model, network, losses = load_run(run, backbone_weights)
     masks = predict(model, sequence, network.input_size)
-    gap = min(g for g in flow.attributes["gaps"] if g > 0)
-    pairs = range(len(masks) - gap)
-    flows = np.stack([read_flow(flow, t, gap, network.input_size, losses) for t in pairs])
-    foreground = merge_components(masks[: len(flows)], torch.from_numpy(flows), config.affinity)
-    names = ", ".join(map(str, np.flatnonzero(foreground)))
-    print(f"{sequence.name}: components {names} of {masks.shape[1]} are foreground")
+    affinity = affinity_of(masks, sequence, flow, losses, config)
+    decisions = merge_components(
+        masks[: len(affinity)], affinity, config.grouping, config.decision
+    )  # (1 or F, K)
+    shares = (f"component {k} ({share:.0%})" for k, share in enumerate(decisions.mean(0)) if share)
+    print(f"{sequence.name}: foreground of {len(decisions)} decisions: {', '.join(shares)}")
     with whole_folder(out_masks) as binaries, whole_folder(out_components) as labels:
-        for name, soft in zip(sequence.frames, masks, strict=True):
+        for t, (name, soft) in enumerate(zip(sequence.frames, masks, strict=True)):
             size = (sequence.height, sequence.width)
             soft = F.interpolate(soft[None], size, mode="bilinear")[0]  # (K, H, W)
-            binary = soft[torch.from_numpy(foreground)].sum(0) > 0.5
+            foreground = torch.from_numpy(decisions[min(t, len(decisions) - 1)])
+            binary = soft[foreground].sum(0) > 0.5
             write_mask(binaries / f"{name}.png", binary.numpy().astype(np.uint8))
             write_mask(labels / f"{name}.png", soft.argmax(0).numpy().astype(np.uint8))
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _frames(sequence: Sequence, indices: Iterable[int], size: tuple[int, int]) -> Tensor:
+    """Frames (B, 3, h, w) of a sequence, RGB in 0..255, at network size."""
+    frames = np.stack([resize_frame(sequence.frame(i), size) for i in indices])
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).float()
 
 
 def _tuples(section: dict) -> dict:

@@ -80,15 +80,15 @@ def sequence_figures(rows: pd.DataFrame) -> pd.DataFrame:
     """Figures of scores, a row per sequence: means over the frames that count, 0 to 100."""
     figures = []
     for sequence, frames in rows.groupby("sequence", sort=False):
-        if not (frames["davis"].any() and frames["released"].any()):
+        if not (frames["benchmark"].any() and frames["released"].any()):
             raise ValueError(f"{sequence} has no annotated frame but its first two and its last")
         figure = {"sequence": sequence}
-        for suffix, counted in (("", "davis"), ("_released", "released")):
+        for suffix, counted in (("", "benchmark"), ("_released", "released")):
             figure[f"frames{suffix}"] = int(frames[counted].sum())
             for choice in frames.columns.intersection(CHOICES):
                 figure[f"{choice}{suffix}"] = 100 * frames.loc[frames[counted], choice].mean()
         for measure in ("J", "F"):
-            shape = statistics(frames.loc[frames["davis"], measure].to_numpy())
+            shape = statistics(frames.loc[frames["benchmark"], measure].to_numpy())
             figure |= {f"{measure}_{name}": 100 * shape[name] for name in ("recall", "decay")}
         figures.append(figure)
     return pd.DataFrame(figures)

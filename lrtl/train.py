@@ -1,6 +1,8 @@
 """Training: one visible loop from motion stores to EMA weights, resumable at any step."""
 
+import math
 import pickle
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,29 +11,29 @@ import pandas as pd
 import torch
 import yaml
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 import lrtl
 from lrtl.config import LossConfig, NetworkConfig, TrainConfig
 from lrtl.files import check_file, sum_of, whole_file, write_csv
-from lrtl.losses import flow_loss, smoothness_loss, trajectory_loss
-from lrtl.models import NETWORKS
+from lrtl.models import NETWORKS, backbone_sha256
+from lrtl.objective import loss_terms
 from lrtl.samples import Motion, Quads
 
 EMA_CAP = 0.9999
+READ_EVERY = 25  # steps between readings of losses, for which a GPU is waited for
 
 
 class Batches(Dataset):
     """The batch of every step; it depends on the seed and the step alone."""
 
-    def __init__(self, quads: Quads, training: TrainConfig, seed: int) -> None:
-        self.quads, self.training, self.seed = quads, training, seed
+    def __init__(self, quads: Quads, seed: int) -> None:
+        self.quads, self.seed = quads, seed
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng([self.seed, step])
-        return self.quads.batch(rng, self.training.quads, self.training.flip)
+        return self.quads.batch(np.random.default_rng([self.seed, step]))
 
 
 def train(
@@ -47,11 +49,14 @@ def train(
     Writes `weights.safetensors`, `metrics.csv` and `config.yaml` into `out`. A checkpoint beside
     it, `{out}.checkpoint`, lets a killed run go on; on CPU the result is the same bit by bit.
 
+    The losses of up to `READ_EVERY` steps are read together: the loop itself does not wait for a
+    GPU, and one that diverged takes the steps up to the next reading too, but saves none of them.
+
     Raises:
         FloatingPointError: the loss or its gradient is not finite; the step is named.
     """
     settings = {
-        "network": asdict(network),
+        "network": asdict(network) | {"backbone_weights": backbone_sha256(network)},
         "losses": asdict(losses),
         "training": {k: v for k, v in asdict(training).items() if k != "workers"},
         "seed": seed,
@@ -60,18 +65,17 @@ def train(
         "flow": motions[0].flow.attributes,
         "tracks": motions[0].tracks.attributes,
     }
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
     torch.manual_seed(seed)
-    model = NETWORKS[network.network](network.components, network.width)
+    model = NETWORKS[network.network](network)
     model = model.to(device, memory_format=torch.channels_last)
-    average = NETWORKS[network.network](network.components, network.width).to(device)
-    average.load_state_dict(model.state_dict())
+    average = deepcopy(model) if training.ema_every else model
     optimizer = torch.optim.AdamW(parameter_groups(model, training.weight_decay))
-    quads = Quads(motions, network, losses, training.quad_offset, training.workers)
-    batches = Batches(quads, training, seed)
+    batches = Batches(Quads(motions, losses, training), seed)
 
     checkpoint = Path(f"{out}.checkpoint")
-    start, metrics = 0, []
+    start, metrics, unread = 0, [], []
     if (state := _load_checkpoint(checkpoint, settings)) is not None:
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
@@ -79,34 +83,37 @@ def train(
         start, metrics = state["step"], state["metrics"]
 
     steps = range(start, training.steps)
-    loader = DataLoader(batches, None, sampler=steps, num_workers=training.workers)
+    loader = DataLoader(
+        batches, None, sampler=steps, num_workers=training.workers, pin_memory=on_gpu
+    )
     bar = tqdm(loader, "train", training.steps, initial=start, unit="step")
     for step, batch in zip(steps, bar, strict=True):
-        batch = {key: value.to(device) for key, value in batch.items()}
+        batch = {key: value.to(device, non_blocking=on_gpu) for key, value in batch.items()}
+        torch.manual_seed(seed * 2**32 + step)  # dropout, too, depends on seed and step alone
         with torch.autocast(device.type, torch.bfloat16, training.precision == "bfloat16"):
             logits = model(batch["frames"].float())  # (B, K, h, w)
         masks = logits.float().softmax(1)
-        terms = loss_terms(masks, batch, losses)
-        loss = terms["loss"]
+        terms = loss_terms(masks, batch, losses, step)
 
         rate = learning_rate(step, training)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad()
-        loss.backward()
+        terms["loss"].backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), training.gradient_clip)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"step {step}: loss {loss.item()}, gradient norm {norm.item()}"
-            )
         optimizer.step()
-        if (step + 1) % training.ema_every == 0:
+        if training.ema_every and (step + 1) % training.ema_every == 0:
             update_average(average, model, ema_decay(step + 1, training))
 
-        values = {name: term.item() for name, term in terms.items()}
-        metrics.append({"step": step, **values, "rate": rate, "gradient_norm": norm.item()})
-        bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()}, refresh=False)
-        if (step + 1) % training.checkpoint_every == 0 and step + 1 < training.steps:
+        terms = {name: term.detach() for name, term in terms.items()}
+        unread.append({"step": step, **terms, "rate": rate, "gradient_norm": norm})
+        last = step + 1 == training.steps
+        saving = (step + 1) % training.checkpoint_every == 0 and not last
+        if saving or last or len(unread) == READ_EVERY:
+            metrics += read_metrics(unread)
+            unread = []
+            bar.set_postfix({name: f"{metrics[-1][name]:.3g}" for name in terms}, refresh=False)
+        if saving:
             state = {
                 "model": model.state_dict(),
                 "average": average.state_dict(),
@@ -127,28 +134,36 @@ def train(
     sum_of(checkpoint).unlink(missing_ok=True)
 
 
-def loss_terms(masks, batch: dict, losses: LossConfig) -> dict:
-    """The weighted sum of losses, `loss`, and the losses in it, unweighted, by name."""
-    terms = {}
-    if losses.flow_weight:
-        terms["flow"] = losses.flow_weight, flow_loss(masks, batch["flow"])
-    if losses.trajectory_weight:
-        value = trajectory_loss(masks, batch["points"], batch["tracks"], losses.rank)
-        terms["trajectory"] = losses.trajectory_weight, value
-    if losses.smoothness_weight:
-        # Quads are [F, F+g, F+d, F+d+g]: the partner of each image is two further on, or back.
-        later = masks.unflatten(0, (-1, 2, 2)).flip(1).flatten(0, 2)
-        points = batch["points"], batch["later_points"]
-        value = smoothness_loss(masks, later, *points, batch["visible"])
-        terms["smoothness"] = losses.smoothness_weight, 4 * value  # two pairs, both directions
-    loss = sum(weight * value for weight, value in terms.values())
-    return {"loss": loss} | {name: value for name, (_, value) in terms.items()}
+def read_metrics(rows: list[dict]) -> list[dict]:
+    """Rows with numbers for their scalar tensors, fetched from the device all at once.
+
+    Raises:
+        FloatingPointError: a gradient norm is not finite; the first such step is named.
+    """
+    names = [name for name, value in rows[0].items() if isinstance(value, Tensor)]
+    values = torch.stack([row[name] for row in rows for name in names]).view(len(rows), -1)
+    rows = [
+        row | dict(zip(names, numbers, strict=True))
+        for row, numbers in zip(rows, values.tolist(), strict=True)
+    ]
+    for row in rows:
+        if not math.isfinite(row["gradient_norm"]):
+            loss, norm = row["loss"], row["gradient_norm"]
+            raise FloatingPointError(f"step {row['step']}: loss {loss}, gradient norm {norm}")
+    return rows
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Convolution weights decay; normalisation parameters and biases do not."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    kept = [p for p in model.parameters() if p.ndim <= 1]
+    """Weights of convolutions and linear layers decay; norms, biases and embeddings do not.
+
+    Released, biases decay as well. Frozen parameters are in no group.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    embeddings = {p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    decayed, kept = [], []
+    for name, p in trained.items():
+        bare = p.ndim <= 1 or p in embeddings or name.endswith("relative_position_bias_table")
+        (kept if bare else decayed).append(p)
     return [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": kept, "weight_decay": 0.0},

@@ -1,16 +1,19 @@
 """Fixtures: real data where there is some, and a small rendered sequence with its motion."""
 
+import math
 import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from lrtl.config import TracksConfig
+from lrtl.config import MergeConfig, TracksConfig
 from lrtl.datasets import demo
 from lrtl.datasets.layout import Sequence
 from lrtl.datasets.render import SIZE
+from lrtl.models import dino
 from lrtl.motion.store import FlowStore
+from tests.models.published import PUBLISHED
 
 torch.set_num_threads(2)
 
@@ -47,6 +50,47 @@ def exact_flow(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture
+def tiny_dino(tmp_path, monkeypatch) -> Path:
+    """A checkpoint of random weights; `dino_vits8` has its size, three blocks of 16 channels."""
+    published = dino.ARCHITECTURES["dino_vits8"]
+    tiny = published._replace(channels=16, heads=2, depth=3)
+    monkeypatch.setitem(dino.ARCHITECTURES, "dino_vits8", tiny)
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: 0.3 * torch.randn(value.shape, generator=generator) + name.endswith("norm1.weight")
+        for name, value in dino.DinoKeys("dino_vits8").state_dict().items()
+    }
+    torch.save(weights, tmp_path / tiny.weights)
+    return tmp_path / tiny.weights
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory) -> dict[str, Path]:
+    """Random weights under the names of Swin-Tiny's and ResNet-50's published files."""
+    folder = tmp_path_factory.mktemp("weights")
+    generator, paths = torch.Generator().manual_seed(0), {}
+    for network, (name, shapes) in PUBLISHED.items():
+        state = {}
+        for key, shape in shapes.items():
+            noise = torch.randn(shape, generator=generator)
+            near_one = len(shape) == 1 and key.endswith(("weight", "running_var"))
+            fan_in = math.prod(shape[1:])
+            state[key] = 1 + 0.1 * noise.abs() if near_one else noise / max(fan_in, 10) ** 0.5
+        paths[network] = folder / name
+        torch.save(state, paths[network])
+    return paths
+
+
+@pytest.fixture
+def tiny_backbones(published, tmp_path, monkeypatch) -> dict[str, Path]:
+    """The file of weights of every network that has one; DINO's ViT-B/8 has 16 channels."""
+    tiny = dino.ARCHITECTURES["dino_vitb8"]._replace(channels=16, heads=2)
+    monkeypatch.setitem(dino.ARCHITECTURES, "dino_vitb8", tiny)
+    torch.save(dino.DinoKeys("dino_vitb8").state_dict(), tmp_path / tiny.weights)
+    return published | {"maskformer_dino": tmp_path / tiny.weights}
+
+
 def tracks_config(radius: int, stride: int, **changes) -> TracksConfig:
     """Settings of tracks, by chained flow unless changed."""
     settings = {
@@ -60,6 +104,17 @@ def tracks_config(radius: int, stride: int, **changes) -> TracksConfig:
         "precision": "float32",
     }
     return TracksConfig(radius=radius, stride=stride, **settings | changes)
+
+
+def merge_config(**changes) -> MergeConfig:
+    """Settings of merging, the defaults unless changed."""
+    settings = {
+        "affinity": "motion",
+        "affinity_floor": 1e-12,
+        "grouping": "correlation_clustering",
+        "decision": "video",
+    }
+    return MergeConfig(**settings | changes)
 
 
 def assert_same_bytes(whole, cut):

@@ -7,12 +7,15 @@ import jsonschema
 import pytest
 import yaml
 
+from lrtl.affinity import AFFINITIES
 from lrtl.config import (
     CENTRES,
+    OVER_COMPONENTS,
     PRECISIONS,
     TRAIN_PRECISIONS,
     FlowConfig,
     LossConfig,
+    MergeConfig,
     TrainConfig,
     add_flags,
     check,
@@ -23,14 +26,19 @@ from lrtl.config import (
     to_flags,
 )
 from lrtl.crf import REFINERS
-from lrtl.merge import AFFINITIES
+from lrtl.losses.flow import CONVENTIONS, MODELS
+from lrtl.merge import DECISIONS, GROUPINGS
 from lrtl.models import NETWORKS
+from lrtl.models.maskformer import UPSAMPLING
 from lrtl.motion.flow import ESTIMATORS
 from lrtl.motion.grids import AUXILIARY
 from lrtl.motion.tracks import BOUNDARIES, TRACKERS
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+
+
+CHAINED = "chained_flow"
 
 
 @pytest.fixture
@@ -123,14 +131,27 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
         ("losses", "ranks", 5, "config.losses: .*'ranks' was unexpected"),
         ("training", "learning_rate", "7e-4", "training.learning_rate: '7e-4' is .* need a point"),
         ("flow", "gaps", [0], "config.flow.gaps.0: "),
-        ("flow", "gaps", [-2, 2], r"flow.gaps of davis is \[-2, 2\], expected -1 and 1 too"),
+        (
+            *("datasets", "davis", {"flow": {"gaps": [-2, 2]}, "tracks": {"tracker": CHAINED}}),
+            r"flow.gaps of davis is \[-2, 2\], expected -1 and 1 too",
+        ),
+        (
+            "flow",
+            "gaps",
+            [-1, 1, 2],
+            r"flow.gaps of davis .* \[-2, -1, 1, 2\] too, for training.qua",
+        ),
+        ("training", "quad_gaps", [-1], "config.training.quad_gaps.0: "),
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
+        ("losses", "neighbours", 1, "tracks.radius of davis is 20, expected at least 21"),
         ("training", "precision", "half", "config.training.precision: 'half' is not one of"),
+        ("losses", "flow_loss", "gwm", "config.losses.flow_loss: 'gwm' is not one of"),
+        ("training", "flows_per_image", 3, "config.training.flows_per_image: 3 is not one of"),
         (
             "experiments",
             "longer",
-            {"tracks": {"radius": 30}},
-            ".tracks: .*'radius' was unexp",
+            {"tracks": {"stride": 8}},
+            ".tracks: .*'stride' was unexp",
         ),
         ("experiments", "often", {"seeds": [1]}, "experiments.often: .*'seeds' was unexpected"),
         (
@@ -165,9 +186,15 @@ def test_the_schema_knows_what_the_package_does(schema):
         ("tracks", "auxiliary"): AUXILIARY,
         ("tracks", "precision"): PRECISIONS,
         ("network", "network"): NETWORKS,
+        ("network", "decoder"): UPSAMPLING,
         ("losses", "flow_centre"): CENTRES,
+        ("losses", "flow_loss"): CONVENTIONS,
+        ("losses", "flow_model"): MODELS,
+        ("losses", "over_components"): OVER_COMPONENTS,
         ("training", "precision"): TRAIN_PRECISIONS,
         ("merge", "affinity"): AFFINITIES,
+        ("merge", "grouping"): GROUPINGS,
+        ("merge", "decision"): DECISIONS,
         ("evaluation", "crf"): REFINERS,
     }
     for (section, key), names in known.items():
@@ -186,3 +213,9 @@ def test_settings_validate_themselves(config):
     with pytest.raises(ValueError, match="loss weights"):
         zero = dict.fromkeys(("flow_weight", "trajectory_weight", "smoothness_weight"), 0.0)
         LossConfig(**losses | zero)
+    with pytest.raises(
+        ValueError, match="affinity_weights is None, expected a file for dino_vits8"
+    ):
+        MergeConfig(**config["merge"] | {"affinity": "dino_vits8"})
+    with pytest.raises(ValueError, match=r"affinity_floor is 0\.0, expected"):
+        MergeConfig(**config["merge"] | {"affinity_floor": 0.0})

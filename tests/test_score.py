@@ -18,7 +18,17 @@ from lrtl.score import score, score_sequence
 
 HEIGHT, WIDTH, LENGTH = 12, 16, 6
 STEMS = [f"{t:05d}" for t in range(LENGTH)]
-COLUMNS = ["sequence", "frame", "object", "J", "J_gt_choice", "J_oracle", "F", "davis", "released"]
+COLUMNS = [
+    "sequence",
+    "frame",
+    "object",
+    "J",
+    "J_gt_choice",
+    "J_oracle",
+    "F",
+    "benchmark",
+    "released",
+]
 
 
 def truth(t):
@@ -36,7 +46,7 @@ def jpeg():
 
 def write(folder, stems=STEMS, annotated=range(LENGTH)):
     masks = [(stems[t], truth(t)) for t in annotated]
-    write_sequence(folder, "test", folder.name, [(s, jpeg()) for s in stems], masks, {})
+    write_sequence(folder, "davis", folder.name, [(s, jpeg()) for s in stems], masks, {})
 
 
 @pytest.fixture
@@ -57,7 +67,7 @@ def test_one_row_per_frame(folders, tmp_path):
     assert rows.columns.tolist() == COLUMNS
     assert rows["frame"].tolist() == STEMS
     assert set(rows["sequence"]) == {"ball"} and set(rows["object"]) == {1}
-    assert rows["davis"].tolist() == [False, True, True, True, True, False]
+    assert rows["benchmark"].tolist() == [False, True, True, True, True, False]
     assert rows["released"].tolist() == [False, False, True, True, True, False]
     assert sorted(os.listdir(out.parent)) == ["seed0.csv", "seed0.csv.sha256"]
 
@@ -80,7 +90,7 @@ def test_only_annotated_frames_count(folders, tmp_path):
     write(tmp_path / "few", annotated=[0, 3, 5])
     rows = score_sequence(tmp_path / "few", *folders[1:])
     assert [row["frame"] for row in rows] == ["00000", "00003", "00005"]
-    assert [row["davis"] for row in rows] == [False, True, False]
+    assert [row["benchmark"] for row in rows] == [False, True, False]
 
 
 def test_the_released_protocol_goes_by_the_number_in_the_name(folders, tmp_path):
@@ -91,7 +101,7 @@ def test_the_released_protocol_goes_by_the_number_in_the_name(folders, tmp_path)
             (kind / f"{old}.png").rename(kind / f"{new}.png")
     rows = score_sequence(tmp_path / "later", *folders[1:])
     assert [row["released"] for row in rows] == [False, True, True, True, True, False]
-    assert [row["davis"] for row in rows] == [False, True, True, True, True, False]
+    assert [row["benchmark"] for row in rows] == [False, True, True, True, True, False]
 
 
 @pytest.mark.parametrize("kind", [1, 2])

@@ -17,7 +17,7 @@ def write_scores(path, sequences):
         for t, value in enumerate(values):
             row = {"sequence": name, "frame": f"{t:05d}", "object": 1, "J": value}
             row |= {"J_gt_choice": max(value, 1 - value), "J_oracle": 1.0, "F": value / 2}
-            rows.append(row | {"davis": 0 < t < last, "released": 1 < t < last})
+            rows.append(row | {"benchmark": 0 < t < last, "released": 1 < t < last})
     path.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(path, index=False)
 
@@ -123,14 +123,14 @@ def test_scores_without_f_are_named(tmp_path):
 
 def test_the_dense_crf_has_a_column_where_it_was_scored():
     rows = pd.DataFrame({"sequence": ["cat"] * 6, "J": CAT, "F": CAT, "J_crf": DOG})
-    rows = rows.assign(davis=[False] + [True] * 4 + [False], released=[True] * 6)
+    rows = rows.assign(benchmark=[False] + [True] * 4 + [False], released=[True] * 6)
     assert sequence_figures(rows)["J_crf"].tolist() == pytest.approx([65])
 
 
 def test_a_summary_by_hand():
     lengths = {"cat": 1.0, "dog": 0.0}
     rows = pd.DataFrame(
-        {"sequence": name, "J": value, "F": value, "davis": True, "released": True}
+        {"sequence": name, "J": value, "F": value, "benchmark": True, "released": True}
         for name, count in (("cat", 3), ("dog", 1))
         for value in [lengths[name]] * count
     )

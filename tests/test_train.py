@@ -10,18 +10,27 @@ from safetensors.torch import load_file
 from lrtl import train as module
 from lrtl.config import FlowConfig, LossConfig, NetworkConfig, TrainConfig
 from lrtl.losses import flow_loss
+from lrtl.models import NETWORKS
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
 from lrtl.samples import Motion, Quads, moving_average, read_flow, read_tracks
-from lrtl.train import ema_decay, learning_rate, loss_terms, train
+from lrtl.segment import load_run
+from lrtl.train import ema_decay, learning_rate, loss_terms, parameter_groups, train
 from tests.conftest import tracks_config
 
-NETWORK = NetworkConfig("unet", width=4, components=3, input_size=(48, 80))
+NETWORK = NetworkConfig("unet", width=4, components=3, input_size=(48, 80), decoder="paper")
 LOSSES = LossConfig(
     flow_weight=0.03,
     trajectory_weight=5e-5,
     smoothness_weight=0.1,
+    reconstruction_weight=0.0,
+    perspective_weight=0.0,
+    track_flow_weight=0.0,
+    flow_loss="released",
+    flow_model="quadratic",
+    over_components="mean",
+    smoothness_ramp=0,
     flow_size=(48, 80),
     flow_clip=20.0,
     flow_centre="none",
@@ -29,11 +38,14 @@ LOSSES = LossConfig(
     track_count=64,
     track_visibility=0.7,
     track_filter=3,
+    neighbours=0,
 )
 TRAINING = TrainConfig(
     steps=12,
     quads=1,
+    quad_gaps=(1,),
     quad_offset=5,
+    flows_per_image=1,
     learning_rate=1e-3,
     weight_decay=1e-4,
     warmup_steps=4,
@@ -153,10 +165,64 @@ def test_a_loss_that_is_not_finite_stops_the_run(motions, tmp_path, monkeypatch)
     assert not (tmp_path / "seed0").exists()
 
 
+def test_a_run_that_diverges_names_the_step_and_keeps_the_checkpoint_before(
+    motions, undisturbed, tmp_path, monkeypatch
+):
+    """It diverges at step 7, is read before it would be saved at 10, and goes on from 5."""
+    original = module.loss_terms
+
+    def diverged(masks, batch, losses, step):
+        terms = original(masks, batch, losses, step)
+        return terms | {"loss": terms["loss"] * (float("nan") if step == 7 else 1)}
+
+    monkeypatch.setattr(module, "loss_terms", diverged)
+    out = tmp_path / "seed0"
+    with pytest.raises(FloatingPointError, match="step 7: loss nan, gradient norm nan"):
+        train(motions, NETWORK, LOSSES, TRAINING, 0, out)
+    monkeypatch.undo()
+    train(motions, NETWORK, LOSSES, TRAINING, 0, out)
+    for name in PRODUCTS:
+        assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), name
+
+
+def test_when_losses_are_read_changes_nothing(motions, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "READ_EVERY", 1)
+    train(motions, NETWORK, LOSSES, TRAINING, 0, tmp_path / "seed0")
+    for name in PRODUCTS:
+        assert (tmp_path / "seed0" / name).read_bytes() == (undisturbed / name).read_bytes(), name
+
+
+def test_without_averaging_the_last_weights_are_saved(motions, tmp_path):
+    """As an average that is copied at every step, also from a checkpoint on."""
+    copied = replace(TRAINING, ema_every=1, ema_warmup=100, steps=6)
+    for name, training in (("off", replace(copied, ema_every=0)), ("copied", copied)):
+        train(motions, NETWORK, LOSSES, training, 0, tmp_path / name)
+    off, last = ((tmp_path / n / PRODUCTS[0]).read_bytes() for n in ("off", "copied"))
+    assert off == last
+
+
+def test_two_flows_per_image_are_of_two_gaps(motions):
+    """The first and all else are drawn as ever; where there is one gap alone it counts twice."""
+    single = Quads(motions, LOSSES, TRAINING)
+    quads = Quads(motions, LOSSES, replace(TRAINING, flows_per_image=2))
+    rng = np.random.default_rng(0)
+    middle = quads._image(rng, 0, 5, 1, 5, flip=False)
+    np.testing.assert_array_equal(middle["flow"], quads._flow(0, 5, 1))
+    np.testing.assert_array_equal(middle["second_flow"], quads._flow(0, 5, -1))
+    first = quads._image(rng, 0, 0, 1, 5, flip=True)
+    np.testing.assert_array_equal(first["second_flow"], first["flow"])
+    pair, alone = (q._image(np.random.default_rng(1), 0, 5, 1, 5, True) for q in (quads, single))
+    assert set(pair) - set(alone) == {"second_flow"}
+    for key, value in alone.items():
+        np.testing.assert_array_equal(pair[key], value)
+    mirrored = -quads._flow(0, 5, -1)[0, :, ::-1]
+    np.testing.assert_array_equal(pair["second_flow"][0], mirrored)
+
+
 def test_batches_depend_on_seed_and_step_alone(motions):
     def draw():
-        quads = Quads(motions, NETWORK, LOSSES, 5)
-        return quads.batch(np.random.default_rng([0, 7]), 2, 0.5)
+        quads = Quads(motions, LOSSES, replace(TRAINING, quads=2))
+        return quads.batch(np.random.default_rng([0, 7]))
 
     first, second = draw(), draw()
     for key in first:
@@ -165,9 +231,20 @@ def test_batches_depend_on_seed_and_step_alone(motions):
     assert first["tracks"].shape == (8, 13, 2, 64)
 
 
+def test_quads_draw_the_gaps_they_are_told(motions, monkeypatch):
+    """Other flow in the store, as the gap of 1 for chained tracks, is not trained on."""
+    monkeypatch.setitem(motions[0].flow.attributes, "gaps", [-3, -2, -1, 1, 2, 3])
+    quads = Quads(motions, LOSSES, replace(TRAINING, quad_gaps=(3, 2)))
+    assert {gap for _, _, gap in quads.items} == {2, 3}
+    with pytest.raises(ValueError, match=r"flow.zarr has flow of gaps .*need both signs of \[4\]"):
+        Quads(motions, LOSSES, replace(TRAINING, quad_gaps=(4,)))
+
+
 def test_a_flipped_quad_is_the_mirrored_one(motions):
-    quads = Quads(motions, NETWORK, LOSSES, 5)
-    plain, mirrored = (quads.batch(np.random.default_rng([0, 3]), 1, p) for p in (0.0, 1.0))
+    plain, mirrored = (
+        Quads(motions, LOSSES, replace(TRAINING, flip=p)).batch(np.random.default_rng([0, 3]))
+        for p in (0.0, 1.0)
+    )
     np.testing.assert_array_equal(mirrored["frames"], plain["frames"][..., ::-1])
     np.testing.assert_array_equal(mirrored["flow"][:, 0], -plain["flow"][:, 0, :, ::-1])
     np.testing.assert_allclose(mirrored["points"][:, 0], -plain["points"][:, 0], atol=1e-6)
@@ -208,8 +285,8 @@ class Moved:
 
 def test_smoothness_compares_the_frames_of_a_quad_that_belong_together(motions):
     """Zero for masks that are the same in F and F+d, whatever F+g and F+d+g hold."""
-    quads = Quads(motions, NETWORK, LOSSES, 5)
-    batch = _tensors(quads.batch(np.random.default_rng(0), 2, 0.0))
+    quads = Quads(motions, LOSSES, replace(TRAINING, quads=2, flip=0.0))
+    batch = _tensors(quads.batch(np.random.default_rng(0)))
     colour = torch.tensor([[1.0, 0, 0], [0, 1, 0]] * 2 * 2)
     masks = colour[:, :, None, None].expand(8, 3, 48, 80)
     alone = replace(LOSSES, flow_weight=0.0, trajectory_weight=0.0)
@@ -223,13 +300,78 @@ def test_smoothness_compares_the_frames_of_a_quad_that_belong_together(motions):
 def test_drawn_tracks_are_those_of_the_store(motions):
     """Positions and their average, drawn before they are summed, against the whole window's."""
     positions, visibility, _, index = motions[0].tracks.read(20)
-    tracks = read_tracks(motions[0].tracks, 20, LOSSES.track_visibility)
+    tracks = read_tracks(motions[0].tracks, 20, LOSSES)
     assert (visibility.mean(0) >= 0.7).nonzero()[0].tolist() == tracks.usable.tolist()
     columns = tracks.usable[[5, 3, 5]]
     scale = np.array([[853 / 159], [479 / 89]])
     drawn = tracks.positions(columns)
     np.testing.assert_allclose(tracks.pixels(drawn), positions[..., columns] * scale, rtol=1e-6)
     assert tracks.query_index == index
+
+
+def maskformer(network, motions, comet, backbones):
+    """Settings of a network, and the motion at its input size."""
+    config = NetworkConfig(network, 64, 3, (32, 64), "released", str(backbones[network]))
+    return [Motion.load(comet, motions[0].flow, motions[0].tracks, (32, 64))], config
+
+
+@pytest.mark.parametrize("network", ["maskformer_dino", "maskformer_swin", "maskformer_resnet"])
+def test_a_maskformer_is_loaded_with_its_backbone(
+    network, motions, comet, tiny_backbones, tmp_path
+):
+    motion, config = maskformer(network, motions, comet, tiny_backbones)
+    train(motion, config, LOSSES, replace(TRAINING, steps=1), 0, tmp_path / "run")
+    model, loaded, _ = load_run(tmp_path / "run", config.backbone_weights)
+    weights = load_file(tmp_path / "run/weights.safetensors")
+    assert loaded == config
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+    assert (network != "maskformer_dino") == any(name.startswith("backbone") for name in weights)
+    with pytest.raises(ValueError, match="backbone_weights is None"):
+        load_run(tmp_path / "run")
+    others = [path for name, path in tiny_backbones.items() if name != network]
+    with pytest.raises(
+        ValueError, match=r"was trained on backbone weights of sha256 \w+, .*\.pth has"
+    ):
+        load_run(tmp_path / "run", str(others[0]))
+
+
+def test_dropout_resumes_too(motions, comet, tiny_backbones, tmp_path, monkeypatch):
+    motion, config = maskformer("maskformer_dino", motions, comet, tiny_backbones)
+    training = replace(TRAINING, steps=2, checkpoint_every=1)
+    train(motion, config, LOSSES, training, 0, tmp_path / "whole")
+    original, calls = module.loss_terms, []
+
+    def killed(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "loss_terms", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(motion, config, LOSSES, training, 0, tmp_path / "killed")
+    train(motion, config, LOSSES, training, 0, tmp_path / "killed")
+    for name in PRODUCTS:
+        whole, resumed = (tmp_path / run / name for run in ("whole", "killed"))
+        assert whole.read_bytes() == resumed.read_bytes()
+
+
+def test_weights_decay_and_the_rest_does_not(tiny_backbones):
+    def names(model, index):
+        of = {id(p): name for name, p in model.named_parameters()}
+        return {of[id(p)] for p in parameter_groups(model, 0.01)[index]["params"]}
+
+    unet = NETWORKS["unet"](NETWORK)
+    assert names(unet, 0) == {n for n, p in unet.named_parameters() if p.ndim > 1}
+    assert names(unet, 1) == {n for n, p in unet.named_parameters() if p.ndim <= 1}
+    for network in ("maskformer_swin", "maskformer_resnet"):
+        path = str(tiny_backbones[network])
+        model = NETWORKS[network](NetworkConfig(network, 64, 3, (32, 64), "released", path))
+        groups = names(model, 0), names(model, 1)
+        assert groups[0] | groups[1] == {n for n, p in model.named_parameters() if p.requires_grad}
+        assert "transformer.layers.3.self_attn.in_proj_weight" in groups[0]
+        assert "transformer.queries.weight" in groups[1]
+        assert not any("norm" in n or "bias" in n for n in groups[0])
 
 
 def test_schedules():

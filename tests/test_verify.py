@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrtl.config import FlowConfig, LossConfig, MergeConfig
+from lrtl.config import FlowConfig, LossConfig
 from lrtl.datasets.layout import Sequence, write_sequence
 from lrtl.files import STAMP, whole_file
 from lrtl.motion.flow import estimate_flow
@@ -23,7 +23,7 @@ from lrtl.score import score
 from lrtl.segment import load_run, segment
 from lrtl.train import train
 from lrtl.verify import verify
-from tests.conftest import tracks_config
+from tests.conftest import merge_config, tracks_config
 from tests.test_train import LOSSES, NETWORK, TRAINING
 
 FLIPS = int(os.environ.get("LRTL_FLIPS", "200"))
@@ -43,7 +43,7 @@ def results(tmp_path_factory) -> Path:
     texture = np.random.default_rng(0).integers(0, 255, (60, 120, 3), np.uint8)
     frames = [(f"{t:05d}", jpeg(texture[6:54, 3 * t : 3 * t + 80])) for t in range(FRAMES)]
     masks = [(f"{t:05d}", np.eye(48, 80, dtype=np.uint8)) for t in range(FRAMES)]
-    write_sequence(folder / "datasets", "own", "dog", frames, masks, {})
+    write_sequence(folder / "datasets", "davis", "dog", frames, masks, {})
     sequence = Sequence.open(folder / "datasets")
     estimate_flow(
         sequence, FlowConfig("dis", (48, 80), (-1, 1), 1, "float32"), folder / "flow.zarr"
@@ -55,7 +55,7 @@ def results(tmp_path_factory) -> Path:
     training = type(TRAINING)(**(vars(TRAINING) | {"steps": 2, "quad_offset": 2}))
     train([motion], NETWORK, losses, training, 0, folder / "run")
     out = folder / "masks", folder / "components"
-    segment(folder / "run", sequence, stores[0], MergeConfig("motion"), *out)
+    segment(folder / "run", sequence, stores[0], merge_config(), *out)
     score([folder / "datasets"], [out[0]], [out[1]], folder / "scores" / "seed0.csv")
     (folder / "flow.zarr" / STAMP).touch()
     return folder

@@ -16,6 +16,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from lrtl.datasets import fbms59
+from lrtl.datasets.layout import Sequence
+from tests.datasets.images import box, write_archive
+from tests.datasets.test_fbms59 import colour, grey
+
 ROOT = Path(__file__).parents[1]
 TINY = ["sequences=comet,box", "preset=cpu"]
 STAGES = {
@@ -77,11 +82,33 @@ def test_dry_runs_of_every_dataset(checkout):
         ("results/davis_table.csv", []),
         ("results/davis_table.csv", ["preset=cpu", "sequences=dog,goat"]),
         ("davis", ["preset=cpu"]),
+        ("results/segtrackv2_table.csv", ["preset=cpu"]),
+        ("fbms59", ["preset=cpu", "sequences=bear01,cars1"]),
         ("demo", []),
     ):
         run = snakemake(checkout, "-n", target, config=config or ["preset=paper"])
         assert run.returncode == 0, run.stderr
         assert {"flow", "tracks", "train", "segment", "score", "table"} <= jobs(run.stdout)
+
+
+def test_merging_by_appearance_fetches_its_weights(checkout):
+    edit(checkout, "affinity: motion ", "affinity: dino_vits8 ")
+    run = snakemake(checkout, "-n", "-p", "results/demo_table.csv")
+    assert run.returncode == 0, run.stderr
+    assert "fetch_weights" in jobs(run.stdout)
+    weights = "--affinity-weights resources/weights/dino_deitsmall8_pretrain.pth"
+    assert weights in run.stdout + run.stderr
+
+
+def test_a_dry_run_over_backbones(checkout):
+    """Their weights are fetched once and given to training and segmentation."""
+    edit(checkout, "davis: [flow_only, tracks_only, lrtl]", "davis: [unet, maskformer_swin]")
+    run = snakemake(checkout, "-n", "-p", "results/davis_table.csv", config=["sequences=dog"])
+    assert run.returncode == 0, run.stderr
+    name = "swin_tiny_patch4_window7_224.pth"
+    assert run.stdout.count(f"--name {name}") == 1
+    assert run.stdout.count(f"--backbone-weights resources/weights/{name}") == 2 * 3  # seeds
+    assert run.stdout.count("--learning-rate 6e-05 --weight-decay 0.01") == 3
 
 
 def test_every_table_of_a_paper_resolves_in_seconds(checkout):
@@ -140,6 +167,20 @@ def test_a_missing_archive_without_network(checkout):
     assert run.returncode != 0
     assert "cannot download DAVIS-data.zip" in run.stdout + run.stderr
     assert "mirror=FOLDER" in run.stdout + run.stderr
+
+
+def test_sequences_of_one_dataset_come_from_two_archives(checkout):
+    (checkout / "mirror").mkdir()
+    masks = {"cars3": colour(), "cars1": grey("cars1", 1, (1, 10, 19), box(2, 4))}
+    for sequence, files in masks.items():
+        write_archive(checkout / "mirror" / fbms59.archive_of(sequence), files)
+    prepared = [f"results/datasets/fbms59/{sequence}" for sequence in masks]
+    run = snakemake(checkout, *prepared, config=["preset=cpu", "mirror=mirror"])
+    assert run.returncode == 0, run.stdout + run.stderr
+    for folder in prepared:
+        assert len(Sequence.open(checkout / folder).annotated) == 3
+    archives = sorted(p.name for p in (checkout / "resources/archives").glob("*.zip"))
+    assert archives == ["FBMS_Testset.zip", "FBMS_Trainingset.zip"]
 
 
 def test_demo_from_frames_to_table_and_what_reruns(checkout):

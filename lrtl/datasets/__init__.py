@@ -1,5 +1,10 @@
-"""Datasets: where each comes from, its sequences and its traps; all end in one common layout."""
+"""Datasets: where each comes from, its sequences and its traps; all end in one common layout.
 
-from lrtl.datasets import davis, demo
+A module has its `NAME`, `SEQUENCES` and the `SCORED` ones among them, `archive_of` a sequence,
+`prepare`, and `counts`: whether an annotated frame counts in the scores, `benchmark` by the
+dataset's own protocol, `released` by that of the released code.
+"""
 
-DATASETS = {module.NAME: module for module in (davis, demo)}
+from lrtl.datasets import davis, demo, fbms59, segtrackv2
+
+DATASETS = {module.NAME: module for module in (davis, demo, segtrackv2, fbms59)}

@@ -1,9 +1,16 @@
 """Reading members of zip archives that nobody vouches for."""
 
+import io
+import re
 import stat
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from lrtl.datasets.layout import UNREADABLE
 
 LARGEST_MEMBER = 2**30  # bytes unpacked
 LARGEST_TOTAL = 2**36  # bytes of all members unpacked
@@ -43,6 +50,30 @@ class Archive:
             and PurePosixPath(name).suffix.lower() in suffixes
         )
 
+    def folders(self, root: str) -> list[str]:
+        """Names of the folders directly in `root`, sorted."""
+        folders = {folder for name in self.members for folder in PurePosixPath(name).parents}
+        return sorted(folder.name for folder in folders if str(folder.parent) == root)
+
+    def frames(self, root: str, sequence: str, suffixes: tuple[str, ...]) -> list[str]:
+        """Frames of a sequence, the members directly in `{root}/{sequence}`, sorted."""
+        frames = self.names(f"{root}/{sequence}", suffixes)
+        if not frames:
+            known = ", ".join(self.folders(root)) or f"nothing in {root}"
+            raise ValueError(
+                f"{self.path} has no sequence {sequence!r}, it has {known}; restrict the run with "
+                "--config sequences=NAME,NAME or use the whole official archive"
+            )
+        return frames
+
+    def image(self, name: str, mode: str) -> np.ndarray:
+        """Decode one member, an image, to PIL's `mode`: (H, W, 3) uint8 for RGB, (H, W) for L."""
+        try:
+            with Image.open(io.BytesIO(self.read(name))) as image:
+                return np.array(image.convert(mode))
+        except UNREADABLE as error:
+            raise ValueError(f"{self.path}: {name} is not a readable image ({error})") from error
+
     def read(self, name: str) -> bytes:
         """Read one member."""
         if name not in self.members:
@@ -71,3 +102,20 @@ class Archive:
                 f"{self.path} is refused: {info.filename!r} would unpack {info.compress_size} "
                 f"bytes to {info.file_size}"
             )
+
+
+def by_number(names: list[str]) -> dict[int, str]:
+    """Files by the last number in their names, in its order: `tennis454.jpg` is 454.
+
+    Raises:
+        ValueError: a name without a number, or two with the same.
+    """
+    numbered: dict[int, str] = {}
+    for name in names:
+        digits = re.findall(r"\d+", PurePosixPath(name).stem)
+        if not digits:
+            raise ValueError(f"{name} has no number in its name; is it from the official archive?")
+        other = numbered.setdefault(int(digits[-1]), name)
+        if other != name:
+            raise ValueError(f"{other} and {name} have the same number; keep the official one")
+    return dict(sorted(numbered.items()))

@@ -1,15 +1,13 @@
 """DAVIS-2016 (Perazzi et al. 2016): 50 sequences of 3,455 frames, 20 of them for validation."""
 
-import io
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from lrtl.datasets.archive import Archive
 from lrtl.datasets.fetch import recorded
-from lrtl.datasets.layout import UNREADABLE, write_sequence
+from lrtl.datasets.layout import write_sequence
 
 NAME = "davis"
 ARCHIVE = "DAVIS-data.zip"
@@ -21,6 +19,20 @@ FRAMES = "DAVIS/JPEGImages/480p"
 MASKS = "DAVIS/Annotations/480p"
 
 
+def archive_of(sequence: str) -> str:
+    """The archive a sequence is in."""
+    return ARCHIVE
+
+
+def counts(index: int, stem: str, last: int) -> dict[str, bool]:
+    """Whether an annotated frame counts: to DAVIS all but the first and the last.
+
+    To the released code, all but the frames numbered 0 and 1 and the last.
+    """
+    number = int(stem) if stem.isdigit() else index
+    return {"benchmark": 0 < index < last, "released": number > 1 and index < last}
+
+
 def prepare(sequence: str, archive: Path, out: Path) -> None:
     """Lay out one sequence of the official archive; frames are copied byte by byte.
 
@@ -28,14 +40,7 @@ def prepare(sequence: str, archive: Path, out: Path) -> None:
         ValueError: the archive lacks the sequence, or a file in it is damaged.
     """
     source = Archive(archive)
-    frames = source.names(f"{FRAMES}/{sequence}", (".jpg",))
-    if not frames:
-        there = {PurePosixPath(n).parent.name for n in source.members if n.startswith(FRAMES)}
-        known = ", ".join(sorted(there)) or "no sequence"
-        raise ValueError(
-            f"{archive} has no sequence {sequence!r}, it has {known}; restrict the run with "
-            "--config sequences=NAME,NAME or use the whole archive"
-        )
+    frames = source.frames(FRAMES, sequence, (".jpg",))
     masks = source.names(f"{MASKS}/{sequence}", (".png",))
     write_sequence(
         out,
@@ -49,9 +54,4 @@ def prepare(sequence: str, archive: Path, out: Path) -> None:
 
 def _foreground(source: Archive, name: str) -> np.ndarray:
     """Ground truth (H, W) of {0, 1}: some of the official masks are grey, some RGB, some RGBA."""
-    try:
-        with Image.open(io.BytesIO(source.read(name))) as image:
-            pixels = np.array(image.convert("RGB"))
-    except UNREADABLE as error:
-        raise ValueError(f"{source.path}: {name} is not a readable image ({error})") from error
-    return pixels.any(-1).astype(np.uint8)
+    return source.image(name, "RGB").any(-1).astype(np.uint8)

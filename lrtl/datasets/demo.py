@@ -9,18 +9,17 @@ from importlib.resources import files
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 
-from lrtl.datasets.layout import write_sequence
+from lrtl.datasets import davis
+from lrtl.datasets.layout import encode_jpeg, write_sequence
 from lrtl.datasets.render import MARGIN, SIZE, Layer, Scene, noise_texture, similarity
 
 NAME = "demo"
-ARCHIVE = None
 SCORED = ("comet", "duet", "pause")
 SEQUENCES = (*SCORED, "box")
+counts = davis.counts  # which annotated frames count
 LENGTH = 48  # frames of a rendered sequence
-JPEG_QUALITY = 95
 
 MEADOW = np.array([[58, 70, 42], [110, 122, 70], [156, 150, 96], [92, 104, 60]])
 STREET = np.array([[70, 74, 82], [122, 124, 128], [164, 160, 150], [96, 98, 104]])
@@ -28,6 +27,10 @@ SHORE = np.array([[62, 92, 112], [120, 150, 160], [190, 182, 152], [92, 122, 136
 RED = np.array([[120, 24, 20], [200, 66, 40], [236, 150, 80]])
 BLUE = np.array([[24, 36, 110], [56, 92, 190], [150, 180, 236]])
 PINK = np.array([[110, 20, 84], [196, 60, 150], [244, 170, 220]])
+
+
+def archive_of(sequence: str) -> None:
+    """No archive: the sequences are made here."""
 
 
 def prepare(sequence: str, archive: None, out: Path) -> None:
@@ -91,11 +94,7 @@ def _decode(name: str) -> Iterator[np.ndarray]:
 
 def _jpegs(frames) -> Iterator[tuple[str, bytes]]:
     for index, frame in enumerate(frames):
-        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-        done, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
-        if not done:
-            raise ValueError(f"frame {index} cannot be encoded as JPEG")
-        yield _stem(index), data.tobytes()
+        yield _stem(index), encode_jpeg(frame)
 
 
 def _stem(index: int) -> str:

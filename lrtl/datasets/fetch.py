@@ -24,13 +24,22 @@ class Published(NamedTuple):
 
 
 _RAFT = "https://dl.dropboxusercontent.com/s/4j4z58wuv8o0mfz/models.zip"
+_FBMS = "https://lmb.informatik.uni-freiburg.de/resources/datasets/fbms"
 
 ARCHIVES = {
     "DAVIS-data.zip": Published("https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip"),
+    "SegTrackv2.zip": Published("https://web.engr.oregonstate.edu/~lif/SegTrack2/SegTrackv2.zip"),
+    "FBMS_Trainingset.zip": Published(f"{_FBMS}/FBMS_Trainingset.zip"),
+    "FBMS_Testset.zip": Published(f"{_FBMS}/FBMS_Testset.zip"),
 }
 
 _TAPNET = "https://storage.googleapis.com/dm-tapnet"
+_DINO = "https://dl.fbaipublicfiles.com/dino"
+_SWIN = "https://github.com/SwinTransformer/storage/releases/download/v1.0.0"
 _COTRACKER = "https://huggingface.co/facebook/cotracker"  # CC BY-NC 4.0, as CoTracker's code
+_PIPS = "https://www.dropbox.com/scl/fi/czdlt2zc2ji2b7zd0pvoe"
+_PIPS_KEY = "rlkey=56ebq4g5dk01kyq8kuismev14"  # part of the published link
+_ALLTRACKER = "https://huggingface.co/aharley/alltracker"
 
 WEIGHTS = {
     "raft-small.pth": Published(
@@ -44,6 +53,22 @@ WEIGHTS = {
     "tapir_checkpoint_panning.pt": Published(f"{_TAPNET}/tapir_checkpoint_panning.pt"),
     "bootstapir_checkpoint_v2.pt": Published(f"{_TAPNET}/bootstap/bootstapir_checkpoint_v2.pt"),
     "scaled_online.pth": Published(f"{_COTRACKER}3/resolve/main/scaled_online.pth"),
+    "dino_deitsmall8_pretrain.pth": Published(
+        f"{_DINO}/dino_deitsmall8_pretrain/dino_deitsmall8_pretrain.pth"
+    ),
+    "dino_vitbase8_pretrain.pth": Published(
+        f"{_DINO}/dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth"
+    ),
+    "reference_model.tar.gz": Published(f"{_PIPS}/reference_model.tar.gz?{_PIPS_KEY}&dl=1"),
+    "alltracker.pth": Published(f"{_ALLTRACKER}/resolve/main/alltracker.pth"),
+    "swin_tiny_patch4_window7_224.pth": Published(
+        f"{_SWIN}/swin_tiny_patch4_window7_224.pth",
+        "9f71c168d837d1b99dd1dc29e14990a7a9e8bdc5f673d46b04fe36fe15590ad3",
+    ),
+    "resnet50-0676ba61.pth": Published(
+        "https://download.pytorch.org/models/resnet50-0676ba61.pth",
+        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+    ),
 }
 
 

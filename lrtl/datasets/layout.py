@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -25,6 +26,7 @@ def _palette() -> list[int]:
 
 
 PALETTE = _palette()
+JPEG_QUALITY = 95
 UNREADABLE = (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError)
 
 
@@ -33,6 +35,7 @@ class Sequence:
     """A prepared sequence; frames are read when asked for."""
 
     folder: Path
+    dataset: str
     name: str
     frames: tuple[str, ...]  # stems of frames/*.jpg, in order
     annotated: tuple[str, ...]  # stems of masks/*.png
@@ -51,6 +54,7 @@ class Sequence:
             about = json.loads((folder / "sequence.json").read_text())
             sequence = cls(
                 folder,
+                about["dataset"],
                 about["sequence"],
                 tuple(about["frames"]),
                 tuple(about["annotated"]),
@@ -110,6 +114,15 @@ def write_mask(path: Path, ids: np.ndarray) -> None:
     image.putpalette(PALETTE)
     with whole_file(path, record=False) as temporary:
         image.save(temporary, optimize=False, compress_level=6)
+
+
+def encode_jpeg(frame: np.ndarray) -> bytes:
+    """A frame, RGB (H, W, 3) uint8, as a JPEG file of quality 95."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ValueError(f"a frame of {frame.shape} cannot be encoded as JPEG")
+    return data.tobytes()
 
 
 def write_sequence(

@@ -1,4 +1,14 @@
-"""The trajectory loss of "Learning segmentation from point trajectories" (NeurIPS 2024), Eq. 4."""
+"""Losses of track matrices, "Learning segmentation from point trajectories" (NeurIPS 2024).
+
+Each track is weighted by the mask value at its query point, and what is beyond a low rank in the
+weighted matrix of a segment is penalised. All take the mean over segments and images.
+
+Args of all:
+    masks: (B, K, H, W) soft masks, any size.
+    points: (B, 2, N) where the tracks are in the masks' frame, (x, y) in [-1, 1] from the first to
+        the last pixel centre (align_corners=True).
+    tracks: (B, T, 2, N) positions in pixels of a 854 x 480 frame.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -6,29 +16,59 @@ from torch import Tensor
 
 RELEASED_TRACKS = 70_000  # tracks per image in the released code, the scale of its weight
 MASK_FLOOR = 1e-6  # the released code clamps sampled masks to [1e-6, 1 - 1e-6]
+PERSPECTIVE_RANK = 4  # of W_t X diag(1/d), the cameras and the homogeneous points of Eq. 5
 COLUMNS = 2048  # tracks per block of the Gram matrix: a block stays in a core's cache
 
 
 def trajectory_loss(masks: Tensor, points: Tensor, tracks: Tensor, rank: int) -> Tensor:
-    """Low-rank loss of the track matrices of K segments (Eq. 4), mean over segments and images.
+    """Sum of the singular values beyond the `rank`-th (Eq. 4), the papers' loss with rank 5.
 
-    Each track is weighted by the mask value at its query point; singular values beyond the
-    `rank`-th of the weighted matrices are summed. Scaled by sqrt(70000 / N), so that a weight means
-    what it means in the released code, which always draws 70,000 tracks, whatever N is here.
-
-    Args:
-        masks: (B, K, H, W) soft masks, any size.
-        points: (B, 2, N) where the tracks are in the masks' frame, (x, y) in [-1, 1] from the
-            first to the last pixel centre (align_corners=True).
-        tracks: (B, T, 2, N) positions in pixels of a 854 x 480 frame.
-        rank: r, the number of singular values left free; the paper's 5.
+    Scaled by sqrt(70000 / N), so that a weight means what it means in the released code, which
+    always draws 70,000 tracks, whatever N is here.
 
     Returns:
         Scalar in the units of `tracks`, in the dtype of `masks`.
     """
-    sampled = sample_masks(masks, points).clamp(MASK_FLOOR, 1 - MASK_FLOOR)  # (B, K, N)
-    excess = excess_rank(sampled, tracks.flatten(1, 2), rank)  # (B, K)
+    excess = excess_rank(sample_segments(masks, points), tracks.flatten(1, 2), rank)  # (B, K)
     return excess.mean() * (RELEASED_TRACKS / tracks.shape[-1]) ** 0.5
+
+
+def reconstruction_loss(masks: Tensor, points: Tensor, tracks: Tensor, rank: int) -> Tensor:
+    """Squared residual of the singular value decomposition truncated to `rank` (Eq. 3).
+
+    That is the sum of the squared singular values beyond it (Eckart and Young). Scaled by
+    70000 / N, as squares are.
+
+    Returns:
+        Scalar, squared units of `tracks`, in the dtype of `masks`.
+    """
+    excess = excess_rank(sample_segments(masks, points), tracks.flatten(1, 2), rank, power=2)
+    return excess.mean() * RELEASED_TRACKS / tracks.shape[-1]
+
+
+def perspective_loss(masks: Tensor, points: Tensor, tracks: Tensor) -> Tensor:
+    """Squared residual of rigid motion in perspective at constant depth (Eq. 6).
+
+    The homogeneous track matrix (3T, N) of a segment, rows x, y and 1 of each time, is to be
+    W_t X diag(d)^-1 with a depth d per point that holds for all times. X is free, and with it the
+    scale of its columns: d needs no estimate, and the best fit is the truncation to rank 4. The
+    masks weight whole homogeneous columns, the 1 in pixels too. Scaled by 70000 / N.
+
+    Returns:
+        Scalar, squared units of `tracks`, in the dtype of `masks`.
+    """
+    frames = tracks.shape[1]
+    # T equal rows of ones and one row of sqrt(T) have the same singular values.
+    ones = torch.full_like(tracks[:, 0, :1], frames**0.5)  # (B, 1, N)
+    homogeneous = torch.cat([tracks.flatten(1, 2), ones], 1)  # (B, 2T + 1, N)
+    sampled = sample_segments(masks, points)
+    excess = excess_rank(sampled, homogeneous, PERSPECTIVE_RANK, power=2)  # (B, K)
+    return excess.mean() * RELEASED_TRACKS / tracks.shape[-1]
+
+
+def sample_segments(masks: Tensor, points: Tensor) -> Tensor:
+    """Weights (B, K, N) of tracks in segments: masks at the points, away from 0 and 1."""
+    return sample_masks(masks, points).clamp(MASK_FLOOR, 1 - MASK_FLOOR)
 
 
 def sample_masks(masks: Tensor, points: Tensor) -> Tensor:
@@ -37,50 +77,60 @@ def sample_masks(masks: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(masks, grid, padding_mode="border", align_corners=True)[:, :, 0]
 
 
-def excess_rank(weights: Tensor, tracks: Tensor, rank: int) -> Tensor:
+def excess_rank(weights: Tensor, tracks: Tensor, rank: int, power: int = 1) -> Tensor:
     """Sum of the singular values beyond the `rank`-th of column-weighted track matrices.
 
     Args:
         weights: (B, K, N), the weight of each track in each segment.
         tracks: (B, D, N) track matrices, D = 2T coordinates of N points.
         rank: singular values left out, largest first.
+        power: 1, or 2 to sum their squares.
 
     Returns:
         (B, K), differentiable in `weights`. Value and gradient come from the float64 Gram matrix;
         singular values below its resolution, 1.5e-8 of the largest, count as they are found but
-        carry no gradient, which is not defined where they vanish.
+        carry no gradient, which is not defined where they vanish. That of squares is everywhere.
     """
-    return _ExcessRank.apply(weights, tracks, rank)
+    return _ExcessRank.apply(weights, tracks, rank, power)
 
 
 class _ExcessRank(torch.autograd.Function):
-    """For P diag(w^2) P^T = U diag(s^2) U^T, d sum(s) / d w_n = w_n |diag(s^-1/2) U^T p_n|^2.
+    """Of P diag(w^2) P^T = U diag(s^2) U^T: d sum(s^q) / d w_n = w_n |(q s^(q-2))^1/2 U^T p_n|^2.
 
     The coordinates are first rotated to the principal axes of all tracks: rows then differ in size
     as singular values do, so that the Gram matrix keeps the small ones to their own precision, not
-    to the largest one's. Nothing here holds a weighted copy of the track matrix.
+    to the largest one's. An image at a time, and again for the gradient: nothing here holds a
+    weighted copy of the track matrix, nor a float64 copy of more than one.
     """
 
     @staticmethod
-    def forward(ctx, weights: Tensor, tracks: Tensor, rank: int) -> Tensor:
-        tracks = tracks.double()
-        _, axes = torch.linalg.eigh(tracks @ tracks.mT)  # ascending
-        tracks = axes.flip(-1).mT @ tracks  # (B, D, N), rows from large to small
-        vectors, singular = _square_root_svd(_gram(weights.double(), tracks))  # descending
-        floor = singular[..., :1] * torch.finfo(torch.float64).eps ** 0.5
-        inverse = torch.where(singular > floor, singular.clamp(min=1e-300).rsqrt(), 0.0)
-        ctx.save_for_backward(weights, tracks, (vectors * inverse[..., None, :])[..., rank:])
-        return singular[..., rank:].sum(-1).to(weights.dtype)
+    def forward(ctx, weights: Tensor, tracks: Tensor, rank: int, power: int) -> Tensor:
+        axes, grams = [], []
+        for mask, track in zip(weights.double(), tracks, strict=True):
+            track = track.double()  # (D, N)
+            axes.append(torch.linalg.eigh(track @ track.mT)[1].flip(-1).mT)  # large to small
+            grams.append(_gram(mask, axes[-1] @ track))  # (K, D, D)
+        vectors, singular = _square_root_svd(torch.stack(grams))  # descending
+        if power == 1:
+            floor = singular[..., :1] * torch.finfo(torch.float64).eps ** 0.5
+            scale = torch.where(singular > floor, singular.clamp(min=1e-300).rsqrt(), 0.0)
+        else:
+            scale = torch.full_like(singular, 2**0.5)
+        basis = (vectors * scale[..., None, :])[..., rank:]  # (B, K, D, D - rank)
+        ctx.save_for_backward(weights, tracks, torch.stack(axes), basis)
+        return singular[..., rank:].pow(power).sum(-1).to(weights.dtype)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        weights, tracks, basis = ctx.saved_tensors  # basis (B, K, D, D - rank)
-        basis = basis.mT.contiguous()
+        weights, tracks, axes, basis = ctx.saved_tensors
+        basis = basis.mT.contiguous()  # (B, K, D - rank, D)
         result = torch.empty_like(weights)
-        for start in range(0, tracks.shape[-1], COLUMNS):
-            block = tracks[:, None, :, start : start + COLUMNS]  # (B, 1, D, C)
-            result[..., start : start + COLUMNS] = (basis @ block).square_().sum(-2)
-        return result * weights * gradient[..., None], None, None
+        for i in range(len(weights)):
+            track = axes[i] @ tracks[i].double()  # (D, N)
+            for start in range(0, track.shape[-1], COLUMNS):
+                columns = slice(start, start + COLUMNS)
+                result[i, :, columns] = (basis[i] @ track[:, columns]).square_().sum(-2)
+        return result * weights * gradient[..., None], None, None, None
 
 
 def _square_root_svd(gram: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,17 +153,17 @@ def _square_root_svd(gram: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gram(weights: Tensor, tracks: Tensor) -> Tensor:
-    """Gram matrices P diag(w^2) P^T (B, K, D, D) of weighted track matrices, in their lower half.
+    """Gram matrices P diag(w^2) P^T (K, D, D) of weighted track matrices, in their lower half.
 
     The upper right block is left out: the factorisation reads the lower half alone.
     """
-    dimensions = tracks.shape[1]
+    dimensions = len(tracks)
     half = dimensions // 2
-    gram = weights.new_zeros(*weights.shape[:2], dimensions, dimensions)
+    gram = weights.new_zeros(len(weights), dimensions, dimensions)
     for start in range(0, tracks.shape[-1], COLUMNS):
         columns = slice(start, start + COLUMNS)
-        weighted = tracks[:, None, :, columns] * weights[:, :, None, columns]  # (B, K, D, C)
-        top, bottom = weighted[:, :, :half], weighted[:, :, half:]
-        gram[:, :, :half, :half] += top @ top.mT
-        gram[:, :, half:] += bottom @ weighted.mT
+        weighted = tracks[:, columns] * weights[:, None, columns]  # (K, D, C)
+        top, bottom = weighted[:, :half], weighted[:, half:]
+        gram[:, :half, :half] += top @ top.mT
+        gram[:, half:] += bottom @ weighted.mT
     return gram

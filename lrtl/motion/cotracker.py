@@ -18,12 +18,13 @@ from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
 from lrtl.motion.grids import AUXILIARY
 from lrtl.motion.learned import autocast, device, import_code, pixel_scale, read_frames
-from lrtl.motion.weights import load_weights
+from lrtl.weights import load_weights
 
 COMMIT = "82e02e8029753ad4ef13cf06be7f4fc5facdda4d"
 INSTALL = f"pip install 'git+https://github.com/facebookresearch/co-tracker@{COMMIT}'"
 UPDATES = 6
 CLIP = 101  # frames tracked at once in the papers' released schedule
+VIRTUAL_TRACKS = 64  # of the published models; as many points and they mask the wrong side
 AUXILIARY_OFFSET = 7  # frames from the query frame to those of the auxiliary points
 
 
@@ -145,6 +146,8 @@ class CoTracker:
         queries = np.concatenate(
             [np.vstack([np.full(p.shape[1], i), p * self.scale]) for i, p in groups], axis=1
         ).T  # (N + auxiliary, 3): index, x, y
+        if len(queries) == VIRTUAL_TRACKS:
+            queries = np.vstack([queries, queries[-1:]])
         where = next(self.model.parameters()).device
         video = self.images[frames].to(where)[None]  # (1, T, 3, h, w)
         with torch.inference_mode(), autocast(where, self.config.precision):

@@ -4,8 +4,10 @@ Their code is not part of this package and is imported when one of them is chose
 """
 
 import importlib
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -25,6 +27,21 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Run a model's matrix products and convolutions in float32, bfloat16 or float16."""
     reduced = precision != "float32"
     return torch.autocast(device.type, getattr(torch, precision) if reduced else None, reduced)
+
+
+def cuda_or_cpu() -> AbstractContextManager:
+    """Run published code that asks for a GPU by `tensor.cuda()`, on the CPU where there is none."""
+    if torch.cuda.is_available():
+        return nullcontext()
+    return patch.object(torch.Tensor, "cuda", lambda tensor: tensor)
+
+
+def checkout(name: str, commit: str, packages: str) -> str:
+    """The command that installs one of A. Harley's trackers, which are not packages."""
+    return (
+        f"git clone https://github.com/aharley/{name} && git -C {name} checkout {commit} && "
+        f"pip install {packages} && export PYTHONPATH=$PWD/{name}"
+    )
 
 
 def import_code(module: str, install: str, licence: str) -> ModuleType:
@@ -70,3 +87,14 @@ def pixel_scale(size: tuple[int, int], seen: tuple[int, int]) -> np.ndarray:
     """Factors (2, 1) from (x, y) in px of frames of `size` to px of frames `seen`."""
     (height, width), (h, w) = size, seen
     return np.array([[(w - 1) / (width - 1)], [(h - 1) / (height - 1)]], np.float32)
+
+
+def both_ways(follow: Callable, points: np.ndarray, frame: int, first: int, last: int):
+    """Track points (2, N) at `frame` through `first` to `last`; see `Tracker.track`.
+
+    `follow(points, frames)` tracks them from the first of some frames through all: positions
+    (frames, 2, N) and visibility (frames, N).
+    """
+    ahead = follow(points, np.arange(frame, last + 1))
+    behind = follow(points, np.arange(frame, first - 1, -1))
+    return tuple(np.concatenate([b[:0:-1], a]) for a, b in zip(ahead, behind, strict=True))

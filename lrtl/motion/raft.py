@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrtl.motion.correlation import HELD_BYTES, LEVELS, Correlations
-from lrtl.motion.weights import load_weights
+from lrtl.weights import load_weights
 
 NORMS = {
     "batch": nn.BatchNorm2d,

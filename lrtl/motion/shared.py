@@ -15,7 +15,7 @@ from tqdm import tqdm
 from lrtl.config import Part, TracksConfig
 from lrtl.motion.grids import query_grid
 from lrtl.motion.store import TrackStore
-from lrtl.motion.windows import Tracker, Window, reflected_window, track_queries
+from lrtl.motion.windows import Tracker, Window, reflected_window, rows_of, track_queries
 
 
 def share_tracks(
@@ -113,5 +113,5 @@ class Plantation:
     def _tracks(self, source: int) -> tuple[int, np.ndarray, np.ndarray]:
         positions, visibility, window, _ = self.store.read(source)
         first, last = int(window.min()), int(window.max())
-        rows = [int(np.flatnonzero(window == i)[0]) for i in range(first, last + 1)]
+        rows = rows_of(window, range(first, last + 1))
         return first, positions[rows], visibility[rows]

@@ -16,7 +16,7 @@ from lrtl.config import TracksConfig
 from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
 from lrtl.motion.learned import autocast, device, import_code, read_frames
-from lrtl.motion.weights import load_weights
+from lrtl.weights import load_weights
 
 COMMIT = "c2cbab81cc06092b5f05bfe2da7bfec54e2079c9"
 INSTALL = (

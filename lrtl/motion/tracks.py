@@ -17,8 +17,10 @@ from tqdm import tqdm
 
 import lrtl
 from lrtl.config import WHOLE, Part, TracksConfig
+from lrtl.motion.alltracker import open_alltracker
 from lrtl.motion.cotracker import VARIANTS, open_cotracker
 from lrtl.motion.grids import query_grid
+from lrtl.motion.pips import open_pips
 from lrtl.motion.shared import share_tracks
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tapir import TAPIR_VARIANTS, open_tapir
@@ -78,6 +80,8 @@ TRACKERS: dict[str, Callable[[Path, TracksConfig], Tracker]] = {
     "chained_flow": ChainedFlow.open,
     **dict.fromkeys(VARIANTS, open_cotracker),
     **dict.fromkeys(TAPIR_VARIANTS, open_tapir),
+    "pips2": open_pips,
+    "alltracker": open_alltracker,
 }
 
 

@@ -50,6 +50,21 @@ def _reflect(index: np.ndarray, frames: int) -> np.ndarray:
     return np.minimum(index, period - index)
 
 
+def rows_of(window: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """The row (n,) of a window (T,) that shows each of some frames (n,).
+
+    A reflected window shows frames twice; all rows of a frame hold the same positions.
+
+    Raises:
+        ValueError: the window does not show one of the frames.
+    """
+    shown = window == np.asarray(frames)[:, None]  # (n, T)
+    if not shown.any(1).all():
+        asked, reach = (f"{min(f)} to {max(f)}" for f in (frames, window))
+        raise ValueError(f"frames {asked} are wanted of tracks through frames {reach}")
+    return shown.argmax(1)
+
+
 BOUNDARIES = {"paper": reflected_window, "released": shifted_window}
 
 

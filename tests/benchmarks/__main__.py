@@ -11,8 +11,14 @@ import torch
 from lrtl.files import write_csv
 from tests.benchmarks.pipeline import demo_pipeline
 from tests.benchmarks.raft import raft_speed
+from tests.benchmarks.step import step_losses
 from tests.benchmarks.stores import stores
-from tests.benchmarks.trackers import shared_point_frames, tracker_point_frames, tracker_seconds
+from tests.benchmarks.trackers import (
+    shared_point_frames,
+    tracker_point_frames,
+    tracker_precision,
+    tracker_seconds,
+)
 from tests.benchmarks.trajectory import trajectory_loss_errors, trajectory_loss_speed
 
 
@@ -22,10 +28,12 @@ def main() -> None:
     rows = [
         *trajectory_loss_speed(),
         *trajectory_loss_errors(),
+        *step_losses(),
         *raft_speed(),
         *tracker_point_frames(),
         *shared_point_frames(),
         *tracker_seconds(),
+        *tracker_precision(),
         *stores(),
         demo_pipeline(),
     ]

@@ -3,6 +3,7 @@
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -75,13 +76,11 @@ def loader_speed(dog, flow, tracks, settings):
     """Samples of frame, flow and drawn tracks a second; nothing is kept from sample to sample."""
     samples.CACHE_BYTES = 0
     network, losses = NetworkConfig(**settings["network"]), LossConfig(**settings["losses"])
-    training = TrainConfig(**settings["training"])
+    training = replace(TrainConfig(**settings["training"]), quad_gaps=(1,))
     motion = samples.Motion.load(dog, flow, tracks, network.input_size)
-    quads = samples.Quads([motion], network, losses, training.quad_offset)
+    quads = samples.Quads([motion], losses, training)
     for workers in (1, 2):
-        loader = DataLoader(
-            Batches(quads, training, 0), None, sampler=range(24), num_workers=workers
-        )
+        loader = DataLoader(Batches(quads, 0), None, sampler=range(24), num_workers=workers)
         arrivals = [time.perf_counter() for _ in loader]
         # What was read ahead while the first batch was waited for does not count.
         counted = arrivals[2 * workers :]

@@ -4,6 +4,7 @@ import os
 import statistics
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from lrtl.motion.grids import AUXILIARY, query_grid
 from lrtl.motion.store import TrackStore
 from lrtl.motion.tracks import ChainedFlow, track_sequence
 from tests.conftest import tracks_config
+from tests.motion.test_cotracker import SIZE, Frames, moving_texture, real_model
 
 
 def tracker_point_frames():
@@ -117,3 +119,21 @@ def tracker_seconds():
     ours, theirs = (statistics.median(times) for times in zip(*taken, strict=True))
     case = f"its predictor, {points.shape[1]} points at frame 52 of 104, f=20, 96 x 128"
     yield "tracker_seconds_ratio", theirs / ours, "ratio", f"{case}, medians of 3"
+
+
+def tracker_precision():
+    """How far CoTracker2 in bfloat16 is from float32, small and with random weights."""
+    if find_spec("cotracker") is None:
+        print("tracker_bfloat16_error: left out, the package cotracker is not installed")
+        return
+    video, model, tracks = Frames(moving_texture(25)), real_model("cotracker2"), []
+    points = query_grid(SIZE, 24, 0)
+    for precision in ("float32", "bfloat16"):
+        about = {"tracker": "cotracker2", "size": SIZE, "weights": __file__, "precision": precision}
+        tracker = CoTracker(video, tracks_config(5, 24, **about), model)
+        tracks.append(tracker.track(points, 12, 7, 17)[0])
+    errors = np.linalg.norm(tracks[1] - tracks[0], axis=1)  # (T, N)
+    moved = np.median(np.linalg.norm(tracks[0] - points, axis=1))
+    case = f"float32, {points.shape[1]} points, 11 frames of 120 x 160, moving {moved:.1f} px"
+    yield "tracker_bfloat16_error", np.median(errors), "px", f"median; {case}"
+    yield "tracker_bfloat16_error_95", np.quantile(errors, 0.95), "px", f"95 %; {case}"

@@ -5,22 +5,32 @@ import pytest
 import torch
 
 from lrtl.losses import flow_loss
+from lrtl.losses.flow import CONVENTIONS, MODELS
+
+TERMS = {"constant": [5], "affine": [0, 1, 5], "quadratic": [0, 1, 2, 3, 4, 5]}  # of the reference
 
 
-def reference(masks, flow):
-    """Least squares per segment on raw monomials, rows weighted by masks, residual of the sum."""
+def reference(masks, flow, model="quadratic", convention="released"):
+    """Least squares per segment on raw monomials: residual of the sum, or sum of the residuals."""
     batch, segments, height, width = masks.shape
     y, x = np.mgrid[:height, :width] / np.array([height, width]).reshape(2, 1, 1)
-    basis = np.stack([x, y, x * x, y * y, x * y, np.ones_like(x)], -1).reshape(-1, 6)
+    basis = np.stack([x, y, x * x, y * y, x * y, np.ones_like(x)], -1).reshape(-1, 6)[
+        :, TERMS[model]
+    ]
     errors = []
     for b in range(batch):
         target = flow[b].reshape(2, -1).T  # (HW, 2)
-        explained = np.zeros_like(target)
+        explained, residual = np.zeros_like(target), 0
         for k in range(segments):
             weight = masks[b, k].reshape(-1, 1)
+            if convention == "gwm_paper":
+                weight = np.sqrt(weight)  # squared residuals weighted by p
             theta = np.linalg.lstsq(weight * basis, weight * target, rcond=None)[0]
             explained += weight * (basis @ theta)
-        errors.append(((target - explained) ** 2).mean())
+            residual += (weight * (target - basis @ theta)) ** 2
+        if convention == "released":
+            residual = (target - explained) ** 2
+        errors.append(residual.mean())
     return np.mean(errors)
 
 
@@ -31,15 +41,28 @@ def random_problem(segments=3, size=(12, 17)):
     return masks, flow
 
 
-def test_agrees_with_least_squares():
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_agrees_with_least_squares(model, convention):
     masks, flow = random_problem()
-    value = flow_loss(masks, flow)
-    assert value.item() == pytest.approx(reference(masks.numpy(), flow.numpy()), rel=1e-8)
+    value = flow_loss(masks, flow, model, convention)
+    expected = reference(masks.numpy(), flow.numpy(), model, convention)
+    assert value.item() == pytest.approx(expected, rel=1e-8)
 
 
-def test_gradient_is_that_of_finite_differences():
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_gradient_is_that_of_finite_differences(convention):
     masks, flow = random_problem(2, (4, 5))
-    assert torch.autograd.gradcheck(lambda m: flow_loss(m, flow), masks.requires_grad_())
+    masks.requires_grad_()
+    assert torch.autograd.gradcheck(lambda m: flow_loss(m, flow, convention=convention), masks)
+
+
+def test_conventions_agree_on_binary_masks():
+    masks, flow = random_problem()
+    masks = torch.nn.functional.one_hot(masks.argmax(1), 3).movedim(-1, 1).double()
+    values = [flow_loss(masks, flow, convention=convention) for convention in CONVENTIONS]
+    torch.testing.assert_close(values[0], values[1])
+    torch.testing.assert_close(values[0], values[2])
 
 
 def test_vanishes_for_the_true_segments_of_quadratic_motion():
@@ -52,10 +75,11 @@ def test_vanishes_for_the_true_segments_of_quadratic_motion():
     assert flow_loss(torch.full_like(masks, 0.5), flow).item() > 0.1
 
 
-def test_an_empty_segment_is_no_error():
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_an_empty_segment_is_no_error(convention):
     masks, flow = random_problem()
     masks = torch.cat([masks, torch.zeros_like(masks[:, :1])], 1).requires_grad_()
-    value = flow_loss(masks, flow)
+    value = flow_loss(masks, flow, convention=convention)
     value.backward()
     assert torch.isfinite(value)
     assert torch.isfinite(masks.grad).all()

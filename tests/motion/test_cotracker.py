@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from lrtl.motion import cotracker
 from lrtl.motion.cotracker import VARIANTS, CoTracker, open_cotracker, released_clip, wanted_windows
 from lrtl.motion.grids import AUXILIARY
 from tests.conftest import tracks_config
@@ -111,6 +112,36 @@ def test_calls_have_few_enough_points_from_all_over(config):
     positions, _ = tracker.track(points, 5, 0, 12)
     assert np.allclose(positions[:, 1], points[1], atol=1e-4)
     assert [len(q) - 2 * 20 for _, q in model.calls] == [4, 3, 3]
+
+
+@pytest.mark.parametrize(("count", "asked"), [(63, 63), (64, 65), (65, 65)])
+def test_a_call_never_has_as_many_points_as_virtual_tracks(config, count, asked):
+    """The model tells its points from its virtual tracks by their number."""
+    model = StandIn()
+    tracker = CoTracker(counted(20), config("cotracker2", auxiliary="none"), model)
+    points = np.stack([np.arange(count), np.arange(count)]).astype(np.float32)
+    positions, _ = tracker.track(points, 5, 5, 9)
+    assert [len(queries) for _, queries in model.calls] == [asked]
+    assert np.allclose(positions[:, 1], points[1], atol=1e-4)
+
+
+def test_as_many_points_as_virtual_tracks_would_see_one_still_to_come(config, monkeypatch):
+    """The real model, with 8 virtual tracks: a point of a later window changes no earlier one."""
+    model, images = real_model("cotracker2"), moving_texture(16)
+    generator = np.random.default_rng(2)
+    points = generator.uniform([[0], [0]], [[159], [119]], (2, 7)).astype(np.float32)
+
+    def change():
+        tracks = []
+        for x in (10, 150):
+            adapter = CoTracker(Frames(images), config("cotracker2"), model)
+            adapter.auxiliary = np.array([[x], [60]], np.float32)
+            tracks.append(adapter._call(points, np.arange(16), 0, [12])[0][:4])
+        return np.abs(tracks[0] - tracks[1]).max()
+
+    assert change() > 1e-3
+    monkeypatch.setattr(cotracker, "VIRTUAL_TRACKS", 8)
+    assert change() < 1e-4
 
 
 @pytest.mark.parametrize("window", [8, 16])

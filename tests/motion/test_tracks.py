@@ -61,6 +61,23 @@ def test_windows_at_the_ends():
     assert shifted_window(9, 3, 10)[0].tolist() == list(range(3, 10))
 
 
+@pytest.mark.parametrize("queries", ["every_frame", "shared"])
+@pytest.mark.parametrize("boundary", ["paper", "released"])
+def test_a_video_shorter_than_the_window(scene, exact_flow, tmp_path, boundary, queries):
+    """48 frames in a window of 61, as SegTrackv2 has 21 in one of 41."""
+    config = tracks_config(radius=30, stride=40, boundary=boundary, queries=queries)
+    track_sequence(exact_flow, config, tmp_path / "tracks.zarr")
+    store = TrackStore.open(tmp_path / "tracks.zarr")
+    for frame in (0, 20, 47):
+        positions, visibility, window, index = store.read(frame)
+        assert (len(window), window[index]) == (61, frame)
+        true, visible = scene.tracks(frame, positions[index])
+        both = visibility & visible[window]
+        error = np.abs(positions - true[window]).max(1)[both]
+        assert both.mean() > 0.5
+        assert np.median(error) < 1
+
+
 def test_query_grids_cover_every_pixel_once_in_a_cycle():
     count = np.zeros((22, 30), int)
     for frame in range(16):

@@ -18,6 +18,17 @@ TRACKER_WEIGHTS = {
     "cotracker3_online": "scaled_online.pth",
     "tapir": "tapir_checkpoint_panning.pt",
     "bootstapir": "bootstapir_checkpoint_v2.pt",
+    "pips2": "reference_model.tar.gz",
+    "alltracker": "alltracker.pth",
+}
+BACKBONE_WEIGHTS = {
+    "maskformer_dino": "dino_vitbase8_pretrain.pth",
+    "maskformer_swin": "swin_tiny_patch4_window7_224.pth",
+    "maskformer_resnet": "resnet50-0676ba61.pth",
+}
+DINO_WEIGHTS = {
+    "dino_vits8": "dino_deitsmall8_pretrain.pth",
+    "dino_vitb8": "dino_vitbase8_pretrain.pth",
 }
 
 
@@ -28,19 +39,30 @@ wildcard_constraints:
     seed="[0-9]+",
     part="[0-9]+",
     estimator="raft_large|raft_small|dis",
-    tracker="chained_flow|" + "|".join(TRACKER_WEIGHTS),
+    tracker=f"({'|'.join(['chained_flow', *TRACKER_WEIGHTS])})(-[0-9]+)?",
     archive="|".join(ARCHIVES),
     weights="|".join(WEIGHTS),
     table="|".join(config["paper_tables"]),
 
 
 def settings_of(wildcards):
-    """Settings of a job's dataset and experiment; a store has the method it is named after."""
+    """Settings of a job's dataset and experiment; a store's are those it is named after."""
     settings = resolve(config, wildcards.dataset, wildcards.get("experiment"))
-    for section, key in (("flow", "estimator"), ("tracks", "tracker")):
-        if key in wildcards.keys():
-            settings[section][key] = wildcards[key]
+    if "estimator" in wildcards.keys():
+        settings["flow"]["estimator"] = wildcards.estimator
+    if "tracker" in wildcards.keys():
+        tracker, _, radius = wildcards.tracker.partition("-")
+        settings["tracks"]["tracker"] = tracker
+        settings["tracks"]["radius"] = int(radius or settings["tracks"]["radius"])
     return settings
+
+
+def stores_of(wildcards):
+    """Names of the stores of a job: the estimator, the tracker and a radius unlike the dataset's."""
+    settings, usual = settings_of(wildcards), resolve(config, wildcards.dataset)
+    name, radius = settings["tracks"]["tracker"], settings["tracks"]["radius"]
+    tracker = name if radius == usual["tracks"]["radius"] else f"{name}-{radius}"
+    return {"estimator": settings["flow"]["estimator"], "tracker": tracker}
 
 
 def flags(*sections):
@@ -54,21 +76,40 @@ def flags(*sections):
 
 
 def archive_of(wildcards):
-    """The archive a dataset's frames come from; none if it makes them itself."""
-    archive = DATASETS[wildcards.dataset].ARCHIVE
+    """The archive a sequence is in; none if the dataset makes it itself."""
+    archive = DATASETS[wildcards.dataset].archive_of(wildcards.sequence)
     return f"resources/archives/{archive}" if archive else []
+
+
+def tracker_of(wildcards):
+    """What tracks the points of a store."""
+    return settings_of(wildcards)["tracks"]["tracker"]
 
 
 def weights_of(wildcards):
     """The checkpoint of a flow estimator or a tracker; none for DIS and chained flow."""
-    method = wildcards.get("estimator") or wildcards.tracker
+    method = wildcards.get("estimator") or tracker_of(wildcards)
     name = (FLOW_WEIGHTS | TRACKER_WEIGHTS).get(method)
+    return f"resources/weights/{name}" if name else []
+
+
+def backbone_weights_of(wildcards):
+    """The published weights an experiment's network is built on; none for the U-Net."""
+    settings = resolve(config, wildcards.dataset, wildcards.experiment)
+    name = BACKBONE_WEIGHTS.get(settings["network"]["network"])
+    return f"resources/weights/{name}" if name else []
+
+
+def affinity_weights_of(wildcards):
+    """The checkpoint whose features compare components; none for motion."""
+    settings = resolve(config, wildcards.dataset, wildcards.experiment)
+    name = DINO_WEIGHTS.get(settings["merge"]["affinity"])
     return f"resources/weights/{name}" if name else []
 
 
 def source_of(wildcards):
     """What a tracker follows: flow if it chains flow, else the frames."""
-    if wildcards.tracker == "chained_flow":
+    if tracker_of(wildcards) == "chained_flow":
         flow = "results/flow/{dataset}/{sequence}/{estimator}.zarr"
         return motion(flow)(wildcards)
     return f"results/datasets/{wildcards.dataset}/{wildcards.sequence}"
@@ -76,17 +117,20 @@ def source_of(wildcards):
 
 def environment_of(wildcards):
     """The environment with a tracker's code."""
-    if wildcards.tracker.startswith("cotracker"):
+    tracker = tracker_of(wildcards)
+    if tracker.startswith("cotracker"):
         return "../../envs/cotracker.yaml"
-    if wildcards.tracker in ("tapir", "bootstapir"):
+    if tracker in ("tapir", "bootstapir"):
         return "../../envs/tapnet.yaml"
+    if tracker in ("pips2", "alltracker"):
+        return f"../../envs/{tracker}.yaml"
     return "../../envs/lrtl.yaml"
 
 
 def learned(value, otherwise):
     """Resource function: `value` for a tracker with weights, else `otherwise`."""
     return lambda wildcards: (
-        value if wildcards.tracker in TRACKER_WEIGHTS else otherwise
+        value if tracker_of(wildcards) in TRACKER_WEIGHTS else otherwise
     )
 
 
@@ -114,18 +158,11 @@ def sequences(dataset, scored=False):
 
 
 def motion(pattern):
-    """Input function: `pattern` with the estimator and the tracker of a job's settings."""
+    """Input function: `pattern` with the stores of a job's settings."""
 
     def of(wildcards):
-        settings = settings_of(wildcards)
-        names = {
-            "estimator": settings["flow"]["estimator"],
-            "tracker": settings["tracks"]["tracker"],
-        }
-        return [
-            path.format(**wildcards)
-            for path in expand(pattern, **names, allow_missing=True)
-        ]
+        paths = expand(pattern, **stores_of(wildcards), allow_missing=True)
+        return [path.format(**wildcards) for path in paths]
 
     return of
 
@@ -134,15 +171,13 @@ def each(pattern, scored=False):
     """Input function: `pattern` for every sequence, and where it has them every run, of a dataset."""
 
     def of(wildcards):
-        settings = settings_of(wildcards)
         values = {
             "sequence": sequences(wildcards.dataset, scored),
             "experiment": config["tables"][wildcards.dataset],
             "seed": run_seeds(config, wildcards.dataset),
-            "estimator": settings["flow"]["estimator"],
-            "tracker": settings["tracks"]["tracker"],
         }
-        return expand(pattern, **(values | dict(wildcards.items())))
+        names = values | stores_of(wildcards) | dict(wildcards.items())
+        return expand(pattern, **names)
 
     return of
 

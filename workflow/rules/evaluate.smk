@@ -8,6 +8,8 @@ rule segment:
         config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
         sequence="results/datasets/{dataset}/{sequence}",
         flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
+        backbone_weights=backbone_weights_of,
+        affinity_weights=affinity_weights_of,
     output:
         masks=directory("results/masks/{dataset}/{experiment}/seed{seed}/{sequence}"),
         components=directory(
@@ -25,6 +27,16 @@ rule segment:
         runtime="1h",
     params:
         settings=flags("merge"),
+        backbone_weights=lambda wildcards, input: (
+            f"--backbone-weights {input.backbone_weights}"
+            if input.backbone_weights
+            else ""
+        ),
+        affinity_weights=lambda wildcards, input: (
+            f"--affinity-weights {input.affinity_weights}"
+            if input.affinity_weights
+            else ""
+        ),
     shell:
         r"""
         lrtl segment \
@@ -35,6 +47,8 @@ rule segment:
             --components {output.components:q} \
             --threads {threads} \
             {params.settings} \
+            {params.backbone_weights} \
+            {params.affinity_weights} \
             2>&1 | tee {log:q}
         """
 

@@ -208,6 +208,20 @@ rule davis:
         "results/figures/davis_comparison.png",
 
 
+rule segtrackv2:
+    """Everything of SegTrackv2: tables, loss landscape and pictures."""
+    input:
+        products("segtrackv2"),
+        "results/figures/segtrackv2_comparison.png",
+
+
+rule fbms59:
+    """Everything of FBMS-59: tables, loss landscape and pictures."""
+    input:
+        products("fbms59"),
+        "results/figures/fbms59_comparison.png",
+
+
 rule tables:
     """Every table of a paper that the config repeats, and the networks' speed."""
     input:

@@ -7,6 +7,7 @@ rule train:
         sequences=each("results/datasets/{dataset}/{sequence}"),
         flow=each("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
         tracks=each("results/tracks/{dataset}/{sequence}/{tracker}.zarr"),
+        backbone_weights=backbone_weights_of,
     output:
         weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
         metrics="results/runs/{dataset}/{experiment}/seed{seed}/metrics.csv",
@@ -24,6 +25,11 @@ rule train:
         runtime="12h",
     params:
         settings=flags("network", "losses", "training"),
+        backbone_weights=lambda wildcards, input: (
+            f"--backbone-weights {input.backbone_weights}"
+            if input.backbone_weights
+            else ""
+        ),
         out=lambda wildcards, output: output.weights.rpartition("/")[0],
     shell:
         r"""
@@ -35,5 +41,6 @@ rule train:
             --seed {wildcards.seed} \
             --threads {threads} \
             {params.settings} \
+            {params.backbone_weights} \
             2>&1 | tee {log:q}
         """

@@ -1,0 +1,75 @@
+"""From a run of random weights to masks, under every way of merging its components."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import save_file
+
+from lrtl.datasets.layout import Sequence
+from lrtl.files import whole_file
+from lrtl.merge import merge_components
+from lrtl.models import NETWORKS
+from lrtl.motion.store import FlowStore
+from lrtl.segment import affinity_of, load_run, predict, segment
+from tests.conftest import merge_config
+from tests.test_train import LOSSES, NETWORK
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A U-Net of random weights with the settings of a training."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    model = NETWORKS["unet"](NETWORK.components, NETWORK.width)
+    with whole_file(folder / "weights.safetensors") as path:
+        save_file(model.state_dict(), path)
+    settings = {
+        name: {k: list(v) if isinstance(v, tuple) else v for k, v in vars(section).items()}
+        for name, section in {"network": NETWORK, "losses": LOSSES}.items()
+    }
+    with whole_file(folder / "config.yaml") as path:
+        path.write_text(yaml.safe_dump(settings))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def short(comet) -> Sequence:
+    """The first six frames of `comet`."""
+    return Sequence(**vars(comet) | {"frames": comet.frames[:6]})
+
+
+def images(folder: Path) -> np.ndarray:
+    return np.stack([np.array(Image.open(path)) for path in sorted(folder.glob("*.png"))])
+
+
+def segmented(run, sequence, flow, config, out) -> tuple[np.ndarray, np.ndarray]:
+    segment(run, sequence, flow, config, out / "masks", out / "components")
+    return images(out / "masks"), images(out / "components")
+
+
+@pytest.mark.parametrize("affinity", ["motion", "dino_vits8"])
+@pytest.mark.parametrize("grouping", ["correlation_clustering", "normalised_cut"])
+@pytest.mark.parametrize("decision", ["video", "frame"])
+def test_masks_are_those_of_the_decisions(
+    affinity, grouping, decision, run, short, exact_flow, tiny_dino, tmp_path
+):
+    changes = {"affinity": affinity, "grouping": grouping, "decision": decision}
+    config = merge_config(**changes, affinity_weights=str(tiny_dino))
+    flow = FlowStore.open(exact_flow)
+    masks, components = segmented(run, short, flow, config, tmp_path)
+    model, network, losses = load_run(run)
+    soft = predict(model, short, network.input_size)
+    affinities = affinity_of(soft, short, flow, losses, config)
+    assert affinities.shape == (5 if affinity == "motion" else 6, 3, 3)
+    chosen = merge_components(soft[: len(affinities)], affinities, grouping, decision)
+    for t in range(6):
+        large = torch.nn.functional.interpolate(
+            soft[t : t + 1], (short.height, short.width), mode="bilinear"
+        )[0].numpy()
+        foreground = chosen[0 if decision == "video" else min(t, len(chosen) - 1)]
+        np.testing.assert_array_equal(masks[t], large[foreground].sum(0) > 0.5)
+        np.testing.assert_array_equal(components[t], large.argmax(0))
