@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import pandas as pd
 import torch
 
 import lrtl
@@ -28,6 +29,7 @@ from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
 from lrtl.figures import comparison, contact_sheet, overlay
+from lrtl.files import write_csv
 from lrtl.landscape import landscape, landscape_table
 from lrtl.masks import write_masks
 from lrtl.motion.flow import estimate_flow
@@ -97,7 +99,8 @@ def parser() -> argparse.ArgumentParser:
     add(_landscape_table, rows=[Path], out=Path)
     add(_pictures, sequence=Path, masks=Path, components=Path, overlay=Path, sheet=Path)
     add(_comparison, sequences=[Path], runs=[Path], title=str, out=Path)
-    add(_speed, runs=[Path], sequence=Path, out=Path)
+    add(_speed, **{"weights": Path, "backbone-weights": str, "sequence": Path, "out": Path})
+    add(_speed_table, rows=[Path], out=Path)
     verb = add(_segment)
     verb.add_argument("clips", type=Path, nargs="+", help="videos, folders of frames, or of both")
     verb.add_argument("-o", "--out", type=Path, required=True, help="folder for masks and pictures")
@@ -208,8 +211,13 @@ def _comparison(a: argparse.Namespace) -> None:
 
 
 def _speed(a: argparse.Namespace) -> None:
-    """Measure the frames per second of trained networks."""
-    measure_speed(a.runs, Sequence.open(a.sequence), a.out)
+    """Measure the frames per second of a trained network."""
+    measure_speed(a.weights.parent, Sequence.open(a.sequence), a.out, a.backbone_weights)
+
+
+def _speed_table(a: argparse.Namespace) -> None:
+    """Collect frames per second, a row per network."""
+    write_csv(pd.concat(map(pd.read_csv, a.rows)), a.out)
 
 
 def _segment(a: argparse.Namespace) -> None:

@@ -21,7 +21,8 @@ import pandas as pd
 from lrtl.datasets import clips
 from lrtl.datasets.clips import Shot
 
-FRAMES = 69  # of a sequence that is not prepared yet: the mean of DAVIS-2016
+# Frames of a sequence that is not prepared yet: a data set's mean, DAVIS's of others.
+FRAMES = {"davis": 69, "segtrackv2": 70, "fbms59": 235}
 COLUMNS = ["rule", "device", "jobs", "hours", "disk_gb", "memory_gb", "known_from"]
 
 
@@ -141,8 +142,9 @@ def _frames(job: Job, folder: Path, sequence: str | None = None) -> int:
     about = folder / Path("results/datasets", *names, "sequence.json")
     if about.exists():
         return len(json.loads(about.read_text())["frames"])
-    shot = folder / clips.archive_of(names[1])
-    return Shot.open(shot).length if names[0] == clips.NAME and shot.exists() else FRAMES
+    if names[0] == clips.NAME:
+        return Shot.open(folder / clips.archive_of(names[1])).length
+    return FRAMES.get(names[0], FRAMES["davis"])
 
 
 def _method(flags: Namespace) -> str:

@@ -24,7 +24,7 @@ def run(tmp_path_factory) -> Path:
     """A U-Net of random weights with the settings of a training."""
     folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
-    model = NETWORKS["unet"](NETWORK.components, NETWORK.width)
+    model = NETWORKS["unet"](NETWORK)
     with whole_file(folder / "weights.safetensors") as path:
         save_file(model.state_dict(), path)
     settings = {

@@ -64,10 +64,10 @@ def test_a_job_is_read_with_its_flags():
 
 
 def test_work_by_hand():
-    assert amount(flow_job()) == pytest.approx(FRAMES * 4 * 240 * 424 / 1e6)
+    assert amount(flow_job()) == pytest.approx(FRAMES["davis"] * 4 * 240 * 424 / 1e6)
     assert amount(flow_job(part="--part 1/4")) == pytest.approx(amount(flow_job()) / 4)
-    assert amount(job_of(*TRACKS)) == pytest.approx(FRAMES * 60 * 106 * 41 / 1e6)
-    assert amount(job_of(*SCORE)) == 2 * FRAMES
+    assert amount(job_of(*TRACKS)) == pytest.approx(FRAMES["davis"] * 60 * 106 * 41 / 1e6)
+    assert amount(job_of(*SCORE)) == 2 * FRAMES["davis"]
 
 
 def test_frames_are_counted_where_there_are_some(tmp_path):
@@ -75,7 +75,7 @@ def test_frames_are_counted_where_there_are_some(tmp_path):
     folder.mkdir(parents=True)
     (folder / "sequence.json").write_text(json.dumps({"frames": ["00000", "00001"]}))
     assert amount(flow_job()) == pytest.approx(2 * 4 * 240 * 424 / 1e6)
-    assert amount(job_of(*SCORE)) == 2 + FRAMES
+    assert amount(job_of(*SCORE)) == 2 + FRAMES["davis"]
 
 
 def test_a_price_by_hand():
@@ -84,7 +84,7 @@ def test_a_price_by_hand():
     assert row["hours"] == pytest.approx(2 * work / 3600)
     assert row["disk_gb"] == pytest.approx(work / 2000)
     assert (row["device"], row["memory_gb"], row["known_from"]) == ("CPU", 8, "a desk")
-    assert price(job_of(*SCORE), COSTS)["hours"] == pytest.approx(0.2 * FRAMES / 3600)
+    assert price(job_of(*SCORE), COSTS)["hours"] == pytest.approx(0.2 * FRAMES["davis"] / 3600)
 
 
 def test_what_is_not_known_is_said():

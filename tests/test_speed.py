@@ -13,17 +13,17 @@ from lrtl.train import _plain
 from tests.test_train import LOSSES, NETWORK
 
 
-def test_every_run_is_timed_beside_the_paper(comet, tmp_path):
+def test_a_run_is_timed_beside_the_paper(comet, tmp_path):
     run = tmp_path / "runs/demo/lrtl/seed0"
-    model = NETWORKS[NETWORK.network](NETWORK.components, NETWORK.width)
+    model = NETWORKS[NETWORK.network](NETWORK)
     with whole_file(run / "weights.safetensors") as temporary:
         save_file(model.state_dict(), temporary)
     settings = _plain({"network": asdict(NETWORK), "losses": asdict(LOSSES)})
     with whole_file(run / "config.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(settings))
-    measure_speed([run, run], comet, tmp_path / "speed.csv")
+    measure_speed(run, comet, tmp_path / "speed.csv")
     rows = pd.read_csv(tmp_path / "speed.csv")
-    assert rows["experiment"].tolist() == ["lrtl", "lrtl"]
+    assert rows["experiment"].tolist() == ["lrtl"]
     assert (rows["fps"] > 0).all() and set(rows["frames"]) == {len(comet.frames)}
     assert set(rows["parameters"]) == {sum(p.numel() for p in model.parameters())}
     assert set(rows["fps_paper"]) == {6.4}

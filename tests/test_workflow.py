@@ -124,13 +124,18 @@ def test_every_table_of_a_paper_resolves_in_seconds(checkout):
 
 
 def test_an_experiment_is_trained_on_the_tracks_of_its_tracker(checkout):
-    for experiment, tracker in (("lrtl", "chained_flow"), ("tapir", "tapir")):
+    for experiment, tracker, radius, name in (
+        ("lrtl", "cotracker2", 20, "cotracker2"),
+        ("tapir", "tapir", 20, "tapir"),
+        ("context_30", "cotracker2", 30, "cotracker2-30"),
+    ):
         run = f"results/runs/davis/{experiment}/seed0/config.yaml"
         dry = snakemake(checkout, "-n", "-p", run, config=["preset=paper", "sequences=dog"])
         assert dry.returncode == 0, dry.stderr
-        store = f"results/tracks/davis/dog/{tracker}.zarr"
-        assert re.findall(r"results/tracks/davis/dog/\w+\.zarr", dry.stdout).count(store) >= 3
-        assert set(re.findall(r"--tracker (\w+)", dry.stdout)) == {tracker}
+        stores = re.findall(r"results/tracks/davis/dog/[\w-]+\.zarr", dry.stdout)
+        assert set(stores) == {f"results/tracks/davis/dog/{name}.zarr"}
+        tracks = re.findall(r"--tracker (\w+) --size \d+ \d+ --radius (\d+)", dry.stdout)
+        assert tracks == [(tracker, str(radius))]
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,46 @@ rule segment:
         """
 
 
+rule speed:
+    """Measure the frames per second of one run's network, on one sequence."""
+    input:
+        weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
+        config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
+        sequence=lambda wildcards: (
+            f"results/datasets/{wildcards.dataset}/{sequences(wildcards.dataset, True)[0]}"
+        ),
+        backbone_weights=backbone_weights_of,
+    output:
+        "results/speed/{dataset}/{experiment}/seed{seed}.csv",
+    log:
+        "logs/speed/{dataset}/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/speed/{dataset}/{experiment}/seed{seed}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    threads: 1 if not ON_GPU else 4
+    resources:
+        gpu=int(ON_GPU),
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        backbone_weights=lambda wildcards, input: (
+            f"--backbone-weights {input.backbone_weights}"
+            if input.backbone_weights
+            else ""
+        ),
+    shell:
+        r"""
+        lrtl speed \
+            --weights {input.weights:q} \
+            --sequence {input.sequence:q} \
+            --out {output:q} \
+            --threads {threads} \
+            {params.backbone_weights} \
+            2>&1 | tee {log:q}
+        """
+
+
 rule score:
     """Score the masks of one run, a row per frame."""
     input:

@@ -66,40 +66,26 @@ rule paper_table:
         """
 
 
-rule speed:
-    """Measure the frames per second of the networks of Table 9, on one sequence of DAVIS."""
+rule speed_table:
+    """Collect the frames per second of the networks of Table 9."""
     input:
-        weights=runs_timed(
-            "results/runs/davis/{experiment}/seed{seed}/weights.safetensors"
-        ),
-        runs=runs_timed("results/runs/davis/{experiment}/seed{seed}/config.yaml"),
-        sequence=lambda wildcards: (
-            f"results/datasets/davis/{sequences('davis', scored=True)[0]}"
-        ),
+        runs_timed("results/speed/davis/{experiment}/seed{seed}.csv"),
     output:
         "results/tables/lrtl_speed.csv",
     log:
-        "logs/speed.log",
+        "logs/speed_table.log",
     benchmark:
-        "benchmarks/speed.tsv"
+        "benchmarks/speed_table.tsv"
     conda:
         "../../envs/lrtl.yaml"
-    threads: 1 if not ON_GPU else 4
     resources:
-        gpu=int(ON_GPU),
-        mem_mb=4000,
-        runtime="1h",
-    params:
-        runs=lambda wildcards, input: [
-            path.rpartition("/")[0] for path in input.weights
-        ],
+        mem_mb=1000,
+        runtime="10m",
     shell:
         r"""
-        lrtl speed \
-            --runs {params.runs:q} \
-            --sequence {input.sequence:q} \
+        lrtl speed-table \
+            --rows {input:q} \
             --out {output:q} \
-            --threads {threads} \
             2>&1 | tee {log:q}
         """
 
