@@ -11,8 +11,8 @@ from lrtl.config import LossConfig
 from lrtl.datasets.layout import Sequence
 from lrtl.files import write_csv
 from lrtl.losses import trajectory_loss
+from lrtl.motion.reading import moving_average, normalise_points, read_tracks
 from lrtl.motion.store import TrackStore
-from lrtl.samples import moving_average, normalise_points, read_tracks
 
 EVERY = 5  # frames between those that are compared
 SHIFT = (1 / 6, 3 / 16)  # of the height and the width, by which the true mask is moved, wrapping

@@ -19,8 +19,8 @@ from lrtl.merge import merge_components
 from lrtl.models import NETWORKS, backbone_sha256
 from lrtl.models.dino import load_dino
 from lrtl.motion.flow import resize_frame
+from lrtl.motion.reading import read_flow
 from lrtl.motion.store import FlowStore
-from lrtl.samples import read_flow
 
 BATCH = 8
 

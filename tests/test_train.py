@@ -13,9 +13,10 @@ from lrtl.losses import flow_loss
 from lrtl.masks import load_run
 from lrtl.models import NETWORKS
 from lrtl.motion.flow import estimate_flow
+from lrtl.motion.reading import moving_average, read_flow, read_tracks
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
-from lrtl.samples import Motion, Quads, moving_average, read_flow, read_tracks
+from lrtl.samples import Motion, Quads
 from lrtl.train import ema_decay, learning_rate, loss_terms, parameter_groups, train
 from tests.conftest import tracks_config
 

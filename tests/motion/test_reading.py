@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lrtl.motion.reading import read_tracks
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
-from lrtl.samples import Motion, Quads, read_tracks
+from lrtl.samples import Motion, Quads
 from tests.conftest import tracks_config
 from tests.test_train import LOSSES, NETWORK, TRAINING
 
