@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrtl.losses.flow import quadratic_basis
+from lrtl.losses.flow import basis_products, quadratic_basis, squared_residuals
 from lrtl.models.dino import ARCHITECTURES
 
 AFFINITIES = ("motion", *ARCHITECTURES)
@@ -53,6 +53,24 @@ def appearance_affinity(masks: Tensor, keys: Tensor, floor: float) -> Tensor:
     sums = torch.einsum("fkhw,fchw->fkc", masks, keys)  # as good as means for a cosine
     directions = F.normalize(sums, dim=2)
     return (directions @ directions.mT).clamp(min=floor)
+
+
+def departure(foreground: Tensor, flow: Tensor) -> Tensor:
+    """How far the foreground's flow is from the background's quadratic motion model.
+
+    Args:
+        foreground: (F, h, w) soft masks.
+        flow: (F, 2, h, w) flow to a later frame, in pixels.
+
+    Returns:
+        (F,) root mean square over the foreground of every frame, in pixels.
+    """
+    basis = quadratic_basis(*flow.shape[-2:], flow)  # (6, hw)
+    inside = foreground.flatten(1)  # (F, hw)
+    residuals = squared_residuals(
+        1 - inside[:, None], flow.flatten(2), basis, basis_products(basis)
+    )  # (F, 1, hw)
+    return ((inside * residuals[:, 0]).sum(1) / inside.sum(1).clamp(min=1e-6)).sqrt()
 
 
 def _residual(normal: Tensor, moments: Tensor, energy: Tensor) -> Tensor:

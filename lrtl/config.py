@@ -230,6 +230,7 @@ class MergeConfig:
     affinity_floor: float
     grouping: str
     decision: str
+    still: float
     affinity_weights: str | None = None
 
     def __post_init__(self) -> None:
@@ -241,6 +242,7 @@ class MergeConfig:
         _require(0 < floor < 1, "affinity_floor", floor, "a cosine between 0 and 1")
         _require(self.grouping in GROUPINGS, "grouping", self.grouping, _one_of(GROUPINGS))
         _require(self.decision in DECISIONS, "decision", self.decision, _one_of(DECISIONS))
+        _require(self.still >= 0, "still", self.still, "0 px or more")
         if self.affinity != "motion":
             expected = f"a file for {self.affinity}"
             _require(self.affinity_weights is not None, "affinity_weights", None, expected)

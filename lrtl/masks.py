@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from lrtl.affinity import appearance_affinity, motion_affinity
+from lrtl.affinity import appearance_affinity, departure, motion_affinity
 from lrtl.config import LossConfig, MergeConfig, NetworkConfig
 from lrtl.datasets.layout import Sequence, write_mask
 from lrtl.files import check_file, whole_folder
@@ -69,24 +69,26 @@ def predict(model: torch.nn.Module, sequence: Sequence, size: tuple[int, int]) -
     return torch.cat(masks)
 
 
+def read_flows(flow: FlowStore, count: int, size: tuple[int, int], losses: LossConfig) -> Tensor:
+    """Flow (n, 2, h, w) of the smallest gap, of those of `count` frames that have it."""
+    gap = min(g for g in flow.attributes["gaps"] if g > 0)
+    flows = [read_flow(flow, t, gap, size, losses) for t in range(count - gap)]
+    return torch.from_numpy(np.stack(flows))
+
+
 @torch.inference_mode()
-def affinity_of(
-    masks: Tensor, sequence: Sequence, flow: FlowStore, losses: LossConfig, config: MergeConfig
-) -> Tensor:
+def affinity_of(masks: Tensor, sequence: Sequence, flows: Tensor, config: MergeConfig) -> Tensor:
     """Affinity (n, K, K) of components in the first n of the frames.
 
     Args:
         masks: (F, K, h, w) soft masks of all frames; n = F for DINO's keys, and for motion the
             frames that have flow to a later one.
-        losses: settings under which the network saw flow.
+        sequence: the frames.
+        flows: (n, 2, h, w) what `read_flows` returns.
     """
-    size = tuple(masks.shape[-2:])
     if config.affinity == "motion":
-        gap = min(g for g in flow.attributes["gaps"] if g > 0)
-        pairs = range(len(masks) - gap)
-        flows = np.stack([read_flow(flow, t, gap, size, losses) for t in pairs])
-        return motion_affinity(masks[: len(flows)], torch.from_numpy(flows))
-    device, affinity = _device(), []
+        return motion_affinity(masks[: len(flows)], flows)
+    device, affinity, size = _device(), [], tuple(masks.shape[-2:])
     dino = load_dino(config.affinity, Path(config.affinity_weights)).to(device)
     last = (len(dino.blocks) - 1,)
     for t in tqdm(range(len(masks)), f"compare components {sequence.name}"):
@@ -108,15 +110,19 @@ def write_masks(
     """Write the foreground masks and components of every frame as indexed PNGs at original size.
 
     Affinities decide which components make up the foreground: see `lrtl.merge`. Frames at the end
-    that have none follow the last decision. `backbone_weights` is for `load_run`. No ground truth
-    is read.
+    that have none follow the last decision. Where the foreground does not move on its own all masks
+    are empty: see `still`. `backbone_weights` is for `load_run`. No ground truth is read.
     """
     model, network, losses = load_run(run, backbone_weights)
     masks = predict(model, sequence, network.input_size)
-    affinity = affinity_of(masks, sequence, flow, losses, config)
+    flows = read_flows(flow, len(masks), network.input_size, losses)
+    affinity = affinity_of(masks, sequence, flows, config)
     decisions = merge_components(
         masks[: len(affinity)], affinity, config.grouping, config.decision
     )  # (1 or F, K)
+    if _still(masks, flows, decisions, config.still):
+        print(f"{sequence.name}: nothing moves on its own")
+        decisions[:] = False
     shares = (f"component {k} ({share:.0%})" for k, share in enumerate(decisions.mean(0)) if share)
     print(f"{sequence.name}: foreground of {len(decisions)} decisions: {', '.join(shares)}")
     with whole_folder(out_masks) as binaries, whole_folder(out_components) as labels:
@@ -127,6 +133,13 @@ def write_masks(
             binary = soft[foreground].sum(0) > 0.5
             write_mask(binaries / f"{name}.png", binary.numpy().astype(np.uint8))
             write_mask(labels / f"{name}.png", soft.argmax(0).numpy().astype(np.uint8))
+
+
+def _still(masks: Tensor, flows: Tensor, decisions: np.ndarray, limit: float) -> bool:
+    """Whether the foreground departs from the background's motion by less than `limit` px."""
+    chosen = torch.from_numpy(decisions[: len(flows)])[:, :, None, None]  # (1 or n, K, 1, 1)
+    foreground = (masks[: len(flows)] * chosen).sum(1)  # (n, h, w)
+    return departure(foreground, flows).median().item() < limit
 
 
 def _device() -> torch.device:

@@ -113,6 +113,7 @@ def merge_config(**changes) -> MergeConfig:
         "affinity_floor": 1e-12,
         "grouping": "correlation_clustering",
         "decision": "video",
+        "still": 0.0,
     }
     return MergeConfig(**settings | changes)
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lrtl.affinity import appearance_affinity
+from lrtl.affinity import appearance_affinity, departure
 
 
 def random_masks(frames: int, count: int) -> torch.Tensor:
@@ -53,3 +53,14 @@ def test_mass_and_order_of_components_do_not_matter():
     affinity, order = appearance_affinity(masks, keys, 1e-12), [2, 0, 3, 1]
     changed = appearance_affinity(1e-3 * masks[:, order], 5 * keys, 1e-12)
     torch.testing.assert_close(changed, affinity[:, order][:, :, order], atol=1e-6, rtol=1e-5)
+
+
+def test_departure_is_the_foregrounds_own_motion():
+    """Against a background in quadratic motion; the foreground's model is not asked for."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 30), torch.linspace(-1, 1, 50), indexing="ij")
+    background = torch.stack([3 + 2 * x - y * y, 0.5 * x * y - 1])
+    inside = (x.square() + y.square() < 0.2).float()
+    own = torch.tensor([3.0, -4.0])[:, None, None]
+    flow = torch.stack([background, background + own * inside, background + 0.1 * own * inside])
+    found = departure(inside.expand(3, -1, -1), flow)
+    torch.testing.assert_close(found, torch.tensor([0.0, 5.0, 0.5]), atol=1e-3, rtol=1e-4)

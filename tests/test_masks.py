@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from lrtl.datasets.layout import Sequence
 from lrtl.files import whole_file
-from lrtl.masks import affinity_of, load_run, predict, write_masks
+from lrtl.masks import affinity_of, load_run, predict, read_flows, write_masks
 from lrtl.merge import merge_components
 from lrtl.models import NETWORKS
 from lrtl.motion.store import FlowStore
@@ -63,7 +63,8 @@ def test_masks_are_those_of_the_decisions(
     masks, components = segmented(run, short, flow, config, tmp_path)
     model, network, losses = load_run(run)
     soft = predict(model, short, network.input_size)
-    affinities = affinity_of(soft, short, flow, losses, config)
+    flows = read_flows(flow, len(soft), network.input_size, losses)
+    affinities = affinity_of(soft, short, flows, config)
     assert affinities.shape == (5 if affinity == "motion" else 6, 3, 3)
     chosen = merge_components(soft[: len(affinities)], affinities, grouping, decision)
     for t in range(6):
@@ -73,3 +74,15 @@ def test_masks_are_those_of_the_decisions(
         foreground = chosen[0 if decision == "video" else min(t, len(chosen) - 1)]
         np.testing.assert_array_equal(masks[t], large[foreground].sum(0) > 0.5)
         np.testing.assert_array_equal(components[t], large.argmax(0))
+
+
+def test_masks_are_empty_where_the_foreground_does_not_move(
+    run, short, exact_flow, tmp_path, capsys
+):
+    """Random masks depart from the background by a part of the object's motion, far below 50 px."""
+    flow = FlowStore.open(exact_flow)
+    masks, components = segmented(run, short, flow, merge_config(still=50.0), tmp_path / "still")
+    assert not masks.any() and components.any()
+    assert "comet: nothing moves on its own" in capsys.readouterr().out
+    segmented(run, short, flow, merge_config(still=1e-3), tmp_path / "moving")
+    assert "nothing moves" not in capsys.readouterr().out
