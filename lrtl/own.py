@@ -1,15 +1,20 @@
 """`lrtl segment`: somebody's own clips to masks and pictures, by the rules of the workflow."""
 
+import os
 import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 import yaml
+from PIL import Image
 
 from lrtl.datasets.clips import Shot, archive_of, find_clips, find_shots
+from lrtl.datasets.layout import read_mask
 from lrtl.files import whole_file, whole_folder
 from lrtl.plan import as_text, plan
 
@@ -24,7 +29,7 @@ def segment_clips(
     frames: tuple[int, int | None],
     settings: dict,
     cores: int,
-    parser: ArgumentParser,
+    parser: ArgumentParser | None = None,
 ) -> list[Shot]:
     """Segment what moves in some clips; one network is trained on all of them.
 
@@ -39,7 +44,7 @@ def segment_clips(
         frames: the first frame of every clip to use, and the one before which to stop, if any.
         settings: sections of `config.yaml` in which these clips differ.
         cores: of this machine.
-        parser: of the command line of `lrtl`, for the estimate of time.
+        parser: of the command line of `lrtl`; with it an estimate of the time is printed first.
 
     Raises:
         ValueError: a clip cannot be read, or a job of the workflow failed; its log is named above.
@@ -52,7 +57,8 @@ def segment_clips(
     clips = [clip for path in paths for clip in find_clips(path)]
     shots = [shot for clip in clips for shot in find_shots(clip, *frames)]
     arguments = _arguments(shots, work, quality, settings)
-    print(as_text(plan(arguments, parser, work)), flush=True)
+    if parser is not None:
+        print(as_text(plan(arguments, parser, work)), flush=True)
     command = [sys.executable, "-m", "snakemake", *arguments, "--cores", str(cores)]
     if subprocess.run(command).returncode:
         raise ValueError(f"a job failed, see above; the same command goes on from {work}")
@@ -60,6 +66,44 @@ def segment_clips(
         _deliver(shot.name, work / "results", out)
     print(f"Done: {', '.join(f'{out / shot.name}.mp4' for shot in shots)}")
     return shots
+
+
+def segment(
+    frames: np.ndarray,
+    quality: str = "fast",
+    components: int | None = None,
+    size: tuple[int, int] | None = None,
+    cores: int | None = None,
+) -> np.ndarray:
+    """Segment what moves in a video that is at hand as an array, as `lrtl segment` does.
+
+    Args:
+        frames: (F, H, W, 3) uint8, RGB, at least two.
+        quality: a preset of `config.yaml`.
+        components: segments predicted before merging, K.
+        size: height and width in px of the network's input.
+        cores: of this machine; all by default.
+
+    Returns:
+        (F, H, W) bool, the foreground; nothing in frames that a cut leaves alone.
+
+    Raises:
+        ValueError: frames of another shape or type, or a job of the workflow failed.
+    """
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+        found = f"{frames.dtype} {frames.shape}"
+        raise ValueError(f"frames are {found}, expected uint8 (F, H, W, 3)")
+    masks = np.zeros(frames.shape[:3], bool)
+    with TemporaryDirectory() as folder:
+        clip, out = Path(folder, "clip"), Path(folder, "out")
+        clip.mkdir()
+        for index, frame in enumerate(frames):
+            Image.fromarray(frame).save(clip / f"{index}.png")
+        settings, cores = clip_settings(components, size), cores or os.cpu_count()
+        for shot in segment_clips([clip], out, quality, (0, None), settings, cores):
+            for index in range(shot.first, shot.last + 1):
+                masks[index] = read_mask(out / shot.name / f"{index:05d}.png") > 0
+    return masks
 
 
 def clip_settings(components: int | None, size: tuple[int, int] | None) -> dict:

@@ -1,0 +1,76 @@
+"""Clips in, masks and pictures out, by the rules of the workflow; with a few steps of training."""
+
+import numpy as np
+import pytest
+import torch
+
+import lrtl
+from lrtl import own
+from lrtl.__main__ import parser
+from lrtl.own import clip_settings, segment_clips
+from tests.datasets.test_clips import scene, write_video
+
+SHORT = {
+    "flow": {"size": [60, 98]},
+    "tracks": {"size": [60, 98]},
+    "network": {"width": 4, "input_size": [48, 80]},
+    "losses": {"flow_size": [48, 80], "track_count": 64},
+    "training": {"steps": 10, "decay_steps": 10},
+}
+
+
+def pan(hue, length):
+    """A square that moves over a picture that pans."""
+    frames = [scene(hue, t) for t in range(length)]
+    for t, frame in enumerate(frames):
+        frame[20:40, 20 + 2 * t : 40 + 2 * t] = scene(1, 9)[20:40, 20:40]
+    return frames
+
+
+def test_a_clip_with_a_cut_becomes_masks_and_pictures(tmp_path, capfd):
+    write_video(tmp_path / "clip.mp4", pan(0, 16) + pan(2, 14))
+    write_video(tmp_path / "two.mp4", pan(0, 2))
+    clips, out = [tmp_path / "clip.mp4", tmp_path / "two.mp4"], tmp_path / "out"
+    segment_clips(clips, out, "fast", (0, None), SHORT, 2, parser())
+    printed = capfd.readouterr().out
+    assert "together" in printed and "CPU hours" in printed
+    names = {"clip_1": 16, "clip_2": 14, "two": 2}
+    for name, length in names.items():
+        assert len(list((out / name).glob("*.png"))) == length
+        assert (out / f"{name}.mp4").stat().st_size > 0 and (out / f"{name}.png").exists()
+    trained = out / "work/results/runs/clips/lrtl/seed0/weights.safetensors"
+    before = trained.stat().st_mtime_ns
+    segment_clips(clips, out, "fast", (0, None), SHORT, 2)
+    assert trained.stat().st_mtime_ns == before
+    segment_clips(clips[1:], out, "fast", (0, None), SHORT, 2)
+    assert trained.stat().st_mtime_ns > before
+
+
+def test_an_array_becomes_masks(monkeypatch):
+    frames = np.stack(pan(0, 6))
+    monkeypatch.setattr(own, "clip_settings", lambda *_: SHORT)
+    masks = lrtl.segment(frames, cores=2)
+    assert masks.shape == (6, 60, 98) and masks.dtype == bool
+    with pytest.raises(ValueError, match=r"frames are float64 \(6, 60, 98, 3\), expected uint8"):
+        lrtl.segment(frames / 255)
+
+
+def test_what_cannot_be_segmented_is_named(tmp_path):
+    write_video(tmp_path / "clip.mp4", pan(0, 4))
+    (tmp_path / "other").mkdir()
+    write_video(tmp_path / "other/clip.mp4", pan(0, 4))
+    both = [tmp_path / "clip.mp4", tmp_path / "other/clip.mp4"]
+    with pytest.raises(ValueError, match="two clips are called clip; rename one"):
+        segment_clips(both, tmp_path / "out", "fast", (0, None), {}, 1)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="without a GPU; use fast or cpu"):
+            segment_clips(both[:1], tmp_path / "out", "paper", (0, None), {}, 1)
+    with pytest.raises(ValueError, match=r"a job failed, see above"):
+        segment_clips(both[:1], tmp_path / "out", "none", (0, None), {}, 1)
+
+
+def test_settings_of_clips():
+    assert clip_settings(None, None) == {"network": {}, "losses": {}}
+    expected = {"network": {"components": 6, "input_size": [96, 160]}}
+    expected["losses"] = {"flow_size": [96, 160]}
+    assert clip_settings(6, (96, 160)) == expected
