@@ -139,5 +139,5 @@ def test_every_sequence_is_trained_on_and_the_test_set_scored():
 
 
 def test_the_last_frame_counts_in_the_own_protocol_alone():
-    assert fbms59.counts(0, "cars1_01", 18) == {"davis": True, "released": True}
-    assert fbms59.counts(18, "cars1_19", 18) == {"davis": True, "released": False}
+    assert fbms59.counts(0, "cars1_01", 18) == {"benchmark": True, "released": True}
+    assert fbms59.counts(18, "cars1_19", 18) == {"benchmark": True, "released": False}

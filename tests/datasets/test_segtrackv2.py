@@ -125,5 +125,5 @@ def test_counts_are_the_published_ones():
 
 
 def test_the_last_frame_counts_in_the_own_protocol_alone():
-    assert segtrackv2.counts(0, "girl_1", 20) == {"davis": True, "released": True}
-    assert segtrackv2.counts(20, "girl_21", 20) == {"davis": True, "released": False}
+    assert segtrackv2.counts(0, "girl_1", 20) == {"benchmark": True, "released": True}
+    assert segtrackv2.counts(20, "girl_21", 20) == {"benchmark": True, "released": False}
