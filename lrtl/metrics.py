@@ -1,6 +1,7 @@
-"""Region similarity J of binary masks and its statistics over a sequence; pure functions."""
+"""Region similarity J of binary masks, its statistics, and Rand indices; pure functions."""
 
 import numpy as np
+from sklearn.metrics import adjusted_rand_score
 
 RECALL_THRESHOLD = 0.5
 DECAY_BINS = 4
@@ -56,3 +57,18 @@ def statistics(values: np.ndarray) -> dict[str, float]:
         "recall": float((values > RECALL_THRESHOLD).mean()),
         "decay": float(first.mean() - last.mean()),
     }
+
+
+def adjusted_rand(labels: np.ndarray, truth: np.ndarray) -> float:
+    """Adjusted Rand index (ARI) of two labellings of the same pixels, any shape; 1 if they agree.
+
+    Hubert and Arabie, "Comparing partitions", 1985: 0 is expected of random labels with these
+    cluster sizes. Give it a frame (H, W), or a video (T, H, W) where a label must last.
+    """
+    return float(adjusted_rand_score(truth.ravel(), labels.ravel()))
+
+
+def foreground_rand(labels: np.ndarray, truth: np.ndarray) -> float:
+    """ARI over the pixels that the ground truth does not call background, 0; nan without any."""
+    foreground = truth > 0
+    return adjusted_rand(labels[foreground], truth[foreground]) if foreground.any() else np.nan
