@@ -24,9 +24,11 @@ include: "workflow/rules/motion.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/movi.smk"
 
 
 localrules:
     all,
     davis,
     demo,
+    movi_mini,

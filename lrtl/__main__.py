@@ -12,9 +12,11 @@ import torch
 import lrtl
 from lrtl.config import (
     WHOLE,
+    FeasibilityConfig,
     FlowConfig,
     LossConfig,
     MergeConfig,
+    MoviConfig,
     NetworkConfig,
     Part,
     TracksConfig,
@@ -22,14 +24,17 @@ from lrtl.config import (
     add_flags,
     from_flags,
 )
-from lrtl.datasets import DATASETS
+from lrtl.datasets import DATASETS, movi
 from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
+from lrtl.feasibility import feasibility
 from lrtl.figures import contact_sheet, overlay
 from lrtl.landscape import landscape, landscape_table
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
+from lrtl.movi import segment_video
+from lrtl.movi_table import write_movi_table
 from lrtl.samples import Motion
 from lrtl.score import score
 from lrtl.segment import segment
@@ -85,11 +90,15 @@ def parser() -> argparse.ArgumentParser:
     add(_landscape, LossConfig, sequence=Path, tracks=Path, out=Path)
     add(_landscape_table, rows=[Path], out=Path)
     add(_pictures, sequence=Path, masks=Path, components=Path, overlay=Path, sheet=Path)
+    add(_movi_video, dataset=str, index=int, source=Path, out=Path)
+    add(_movi_segment, MoviConfig, video=Path, method=str, out=Path)
+    add(_movi_table, videos=[Path], labels=[Path], scores=Path, table=Path)
+    add(_movi_landscape, FeasibilityConfig, file=Path, rows=Path, figure=Path, masks=Path)
     add(_verify).add_argument("results", type=Path, help="a folder of products")
     return top
 
 
-OPTIONAL = ("mirror", "archive", "part")
+OPTIONAL = ("mirror", "archive", "part", "source")
 
 
 def _fetch(a: argparse.Namespace) -> None:
@@ -163,6 +172,26 @@ def _pictures(a: argparse.Namespace) -> None:
     sequence = Sequence.open(a.sequence)
     overlay(sequence, a.masks, a.overlay)
     contact_sheet(sequence, a.masks, a.components, a.sheet)
+
+
+def _movi_video(a: argparse.Namespace) -> None:
+    """Render or read a video of rigid objects."""
+    movi.prepare(a.dataset, a.index, a.source, a.out)
+
+
+def _movi_segment(a: argparse.Namespace) -> None:
+    """Segment a video by its exact trajectories."""
+    segment_video(a.video, a.method, from_flags(a, MoviConfig), a.out)
+
+
+def _movi_table(a: argparse.Namespace) -> None:
+    """Score the segmentations of videos by exact trajectories."""
+    write_movi_table(a.videos, a.labels, a.scores, a.table)
+
+
+def _movi_landscape(a: argparse.Namespace) -> None:
+    """Draw the trajectory loss of corrupted ground truth."""
+    feasibility(a.file, from_flags(a, FeasibilityConfig), a.rows, a.figure, a.masks)
 
 
 def _verify(a: argparse.Namespace) -> None:

@@ -18,11 +18,11 @@ from lrtl.datasets import movi_mini
 from lrtl.datasets.trajectories import RigidVideo
 from lrtl.files import whole_file
 
-DATASETS = ("movi_f", "movi_mini")
+DATASETS = ("movi", "movi_mini")
 RENDERED = 512  # px, the side MOVi-F was rendered at
 REMEDY = (
     "copy some files of gs://kubric-public/tfds/movi_f/{128x128,256x256,512x512}/1.0.0/ to a "
-    "folder and set movi.source to it; the public bucket refuses anonymous access at times, then "
+    "folder and set movi_source to it; the public bucket refuses anonymous access at times, then "
     "export videos elsewhere as NAME.npz with the fields of lrtl.datasets.trajectories.RigidVideo"
 )
 FLOATS = {

@@ -138,7 +138,7 @@ def test_exported_videos_are_the_same(video, tmp_path):
 
 def test_errors_say_what_to_do(video, tmp_path):
     with pytest.raises(ValueError, match=r"folder is None; .*refuses anonymous access"):
-        prepare("movi_f", 0, None, tmp_path / "out.npz")
+        prepare("movi", 0, None, tmp_path / "out.npz")
     with pytest.raises(ValueError, match=r"has 0 videos, number 0 .*gs://kubric-public"):
         find_video(tmp_path, 0)
     with pytest.raises(ValueError, match="unknown dataset 'movi_e'"):

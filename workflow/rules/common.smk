@@ -1,7 +1,8 @@
 # Wildcard constraints and the helpers of the rules; functions stand here alone.
 from lrtl.config import resolve, run_seeds, sequence_names, to_flags
-from lrtl.datasets import DATASETS
+from lrtl.datasets import DATASETS, movi
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
+from lrtl.movi import SEGMENTERS
 
 # Progress bars that end in log files say how far they are twice a minute.
 shell.prefix("export TQDM_MININTERVAL=30; ")
@@ -29,6 +30,8 @@ wildcard_constraints:
     tracker="chained_flow|" + "|".join(TRACKER_WEIGHTS),
     archive="|".join(ARCHIVES),
     weights="|".join(WEIGHTS),
+    video="[0-9]+",
+    method="|".join(SEGMENTERS),
 
 
 def flags(*sections):
@@ -150,6 +153,20 @@ def products(dataset):
         return (
             expand("results/{dataset}_{name}.csv", dataset=dataset, name=names)
             + pictures
+        )
+
+    return of
+
+
+def videos(pattern):
+    """Input function: `pattern` for every video of rigid objects, and every method on it."""
+
+    def of(wildcards):
+        return expand(
+            pattern,
+            dataset=wildcards.dataset,
+            method=SEGMENTERS,
+            video=range(config["movi_videos"]),
         )
 
     return of
