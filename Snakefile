@@ -26,6 +26,7 @@ include: "workflow/rules/motion.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/movi.smk"
 
 
 localrules:
@@ -34,5 +35,6 @@ localrules:
     davis,
     demo,
     fbms59,
+    movi_mini,
     segtrackv2,
     tables,

@@ -14,9 +14,11 @@ import lrtl
 from lrtl.config import (
     WHOLE,
     EvaluationConfig,
+    FeasibilityConfig,
     FlowConfig,
     LossConfig,
     MergeConfig,
+    MoviConfig,
     NetworkConfig,
     Part,
     TracksConfig,
@@ -25,9 +27,10 @@ from lrtl.config import (
     from_flags,
 )
 from lrtl.crf import REFINERS
-from lrtl.datasets import DATASETS
+from lrtl.datasets import DATASETS, movi
 from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
+from lrtl.feasibility import feasibility
 from lrtl.figures import comparison, contact_sheet, overlay
 from lrtl.files import write_csv
 from lrtl.landscape import landscape, landscape_table
@@ -35,6 +38,8 @@ from lrtl.masks import write_masks
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
+from lrtl.movi import segment_video
+from lrtl.movi_table import write_movi_table
 from lrtl.own import clip_settings, segment_clips
 from lrtl.paper_tables import write_paper_table
 from lrtl.plan import as_text, plan
@@ -111,11 +116,24 @@ def parser() -> argparse.ArgumentParser:
     verb = add(_plan)
     verb.add_argument("targets", nargs="+", help="files or rules, as for snakemake")
     verb.add_argument("--config", nargs="+", default=[], help="settings, as for snakemake")
+    add(_movi_video, dataset=str, index=int, source=Path, out=Path)
+    add(_movi_segment, MoviConfig, video=Path, method=str, out=Path)
+    add(_movi_table, videos=[Path], labels=[Path], scores=Path, table=Path)
+    add(_movi_landscape, FeasibilityConfig, file=Path, rows=Path, figure=Path, masks=Path)
     add(_verify).add_argument("results", type=Path, help="a folder of products")
     return top
 
 
-OPTIONAL = ("mirror", "archive", "part", "backbone-weights", "components", "data", "names")
+OPTIONAL = (
+    "mirror",
+    "archive",
+    "part",
+    "backbone-weights",
+    "components",
+    "data",
+    "names",
+    "source",
+)
 
 
 def _fetch(a: argparse.Namespace) -> None:
@@ -234,6 +252,26 @@ def _plan(a: argparse.Namespace) -> None:
     """Say what targets will take, before anything runs: hours, disk and memory of each rule."""
     settings = ["--config", *a.config] if a.config else []
     print(as_text(plan([*a.targets, *settings], parser())))
+
+
+def _movi_video(a: argparse.Namespace) -> None:
+    """Render or read a video of rigid objects."""
+    movi.prepare(a.dataset, a.index, a.source, a.out)
+
+
+def _movi_segment(a: argparse.Namespace) -> None:
+    """Segment a video by its exact trajectories."""
+    segment_video(a.video, a.method, from_flags(a, MoviConfig), a.out)
+
+
+def _movi_table(a: argparse.Namespace) -> None:
+    """Score the segmentations of videos by exact trajectories."""
+    write_movi_table(a.videos, a.labels, a.scores, a.table)
+
+
+def _movi_landscape(a: argparse.Namespace) -> None:
+    """Draw the trajectory loss of corrupted ground truth."""
+    feasibility(a.file, from_flags(a, FeasibilityConfig), a.rows, a.figure, a.masks)
 
 
 def _verify(a: argparse.Namespace) -> None:

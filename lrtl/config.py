@@ -260,6 +260,63 @@ class EvaluationConfig:
         _require(self.crf in REFINERS, "crf", self.crf, _one_of(REFINERS))
 
 
+@dataclass(frozen=True)
+class MoviConfig:
+    """Segmenting single videos by exact trajectories: the trajectory loss and its baselines."""
+
+    every: int
+    components: int
+    width: int
+    steps: int
+    batch: int
+    tracks: int
+    rank: int
+    learning_rate: float
+    weight_decay: float
+    clusters: tuple[int, ...]
+    stride: int
+    ssc_alpha: float
+    ssc_subspaces: str
+    lrr_penalty: float
+    lrr_growth: float
+    lrr_iterations: int
+    lsr_penalty: float
+
+    def __post_init__(self) -> None:
+        for name in ("every", "width", "steps", "batch", "stride", "lrr_iterations", "rank"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(2 <= self.components <= 255, "components", self.components, "2 to 255")
+        _require(self.tracks > self.rank, "tracks", self.tracks, "more than rank")
+        _require(min(self.clusters) >= 2, "clusters", self.clusters, "2 or more each")
+        for name in ("learning_rate", "ssc_alpha", "lrr_penalty", "lsr_penalty"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        kinds = ("linear", "affine")
+        _require(self.ssc_subspaces in kinds, "ssc_subspaces", self.ssc_subspaces, _one_of(kinds))
+        _require(self.lrr_growth > 1, "lrr_growth", self.lrr_growth, "above 1")
+
+
+@dataclass(frozen=True)
+class FeasibilityConfig:
+    """The trajectory loss of corrupted ground-truth masks of one frame."""
+
+    video: int
+    frame: int
+    tracks: int
+    rank: int
+    trials: int
+    logit: float
+    noise: tuple[float, ...]
+    temperature: tuple[float, ...]
+    structure: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _require(self.tracks > self.rank >= 1, "tracks", self.tracks, "more than rank")
+        _require(self.trials >= 1, "trials", self.trials, "at least 1")
+        within = all(0 <= share <= 1 for share in self.noise)
+        _require(within, "noise", self.noise, "probabilities")
+        _require(min(self.temperature) > 0, "temperature", self.temperature, "above 0")
+
+
 def _one_of(choices) -> str:
     return "one of " + ", ".join(choices)
 
@@ -285,7 +342,10 @@ def from_flags(arguments: argparse.Namespace, stage: type):
     return stage(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-SECTIONS = ("flow", "tracks", "network", "losses", "training", "merge", "evaluation")
+SECTIONS = (
+    *("flow", "tracks", "network", "losses", "training", "merge", "evaluation"),
+    *("movi", "feasibility"),
+)
 
 
 def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[str, dict]:

@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import distance_transform_edt
+from sklearn.metrics import adjusted_rand_score
 
 from lrtl.metrics import (
+    adjusted_rand,
     bootstrap_interval,
     boundary_measure,
+    foreground_rand,
     jaccard,
     oracle_jaccard,
     statistics,
@@ -177,3 +180,34 @@ def test_decay_is_that_of_the_public_evaluator(values):
 def test_backwards_in_time_decay_is_gain(values):
     backwards = statistics(values[::-1])
     assert backwards["decay"] == pytest.approx(-statistics(values)["decay"], abs=1e-12)
+
+
+def rand_of_pairs(labels, truth):
+    """The index over all pairs of pixels: (agreements - expected) / (largest - expected)."""
+    pairs = list(combinations(range(labels.size), 2))
+    a = np.array([labels.ravel()[i] == labels.ravel()[j] for i, j in pairs], float)
+    b = np.array([truth.ravel()[i] == truth.ravel()[j] for i, j in pairs], float)
+    expected = a.sum() * b.sum() / len(pairs)
+    largest = (a.sum() + b.sum()) / 2
+    return 1.0 if largest == expected else ((a * b).sum() - expected) / (largest - expected)
+
+
+@unhurried
+@given(components, components)
+def test_rand_index_is_that_of_pairs_and_of_scikit_learn(labels, truth):
+    value = adjusted_rand(labels, truth)
+    assert value == pytest.approx(rand_of_pairs(labels, truth), abs=1e-12)
+    assert value == adjusted_rand_score(truth.ravel(), labels.ravel())
+    renamed = np.array([4, 9, 2, 0, 7, 1], np.uint8)[labels]
+    assert adjusted_rand(renamed, truth) == pytest.approx(value, abs=1e-12)
+
+
+def test_rand_index_of_the_foreground_per_frame_and_per_video():
+    truth = np.array([[[0, 1, 1], [0, 2, 2]], [[0, 1, 1], [0, 2, 2]]])
+    swapped = np.array([0, 2, 1])
+    labels = np.stack([truth[0], swapped[truth[1]]])  # right in either frame, not through the video
+    assert [adjusted_rand(*frame) for frame in zip(labels, truth, strict=True)] == [1, 1]
+    assert foreground_rand(labels, truth) < 0.1
+    everything_wrong_behind = np.where(truth > 0, truth, [[[3], [4]], [[5], [6]]])
+    assert foreground_rand(everything_wrong_behind, truth) == 1
+    assert np.isnan(foreground_rand(labels, np.zeros_like(truth)))

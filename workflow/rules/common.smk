@@ -2,8 +2,9 @@
 from itertools import chain, product
 
 from lrtl.config import resolve, run_seeds, sequence_names, to_flags
-from lrtl.datasets import DATASETS
+from lrtl.datasets import DATASETS, movi
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
+from lrtl.movi import SEGMENTERS
 
 # Progress bars that end in log files say how far they are twice a minute.
 shell.prefix("export TQDM_MININTERVAL=30; ")
@@ -47,6 +48,8 @@ wildcard_constraints:
     archive="|".join(ARCHIVES),
     weights="|".join(WEIGHTS),
     table="|".join(config["paper_tables"]),
+    video="[0-9]+",
+    method="|".join(SEGMENTERS),
 
 
 def settings_of(wildcards):
@@ -235,6 +238,20 @@ def pictures_of(dataset):
             experiment=config["tables"][dataset],
             seed=run_seeds(config, dataset),
             sequence=sequences(dataset),
+        )
+
+    return of
+
+
+def videos(pattern):
+    """Input function: `pattern` for every video of rigid objects, and every method on it."""
+
+    def of(wildcards):
+        return expand(
+            pattern,
+            dataset=wildcards.dataset,
+            method=SEGMENTERS,
+            video=range(config["movi_videos"]),
         )
 
     return of

@@ -1,0 +1,1 @@
+"""What the papers compare with: clustering the trajectories of a frame's pixels."""
