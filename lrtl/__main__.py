@@ -30,7 +30,6 @@ from lrtl.crf import REFINERS
 from lrtl.datasets import DATASETS, movi
 from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
-from lrtl.feasibility import feasibility
 from lrtl.figures import comparison, contact_sheet, overlay
 from lrtl.files import write_csv
 from lrtl.landscape import landscape, landscape_table
@@ -38,7 +37,6 @@ from lrtl.masks import write_masks
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
-from lrtl.movi import segment_video
 from lrtl.movi_table import write_movi_table
 from lrtl.own import clip_settings, segment_clips
 from lrtl.paper_tables import write_paper_table
@@ -261,6 +259,8 @@ def _movi_video(a: argparse.Namespace) -> None:
 
 def _movi_segment(a: argparse.Namespace) -> None:
     """Segment a video by its exact trajectories."""
+    from lrtl.movi import segment_video  # scikit-learn takes a second to import
+
     segment_video(a.video, a.method, from_flags(a, MoviConfig), a.out)
 
 
@@ -271,6 +271,8 @@ def _movi_table(a: argparse.Namespace) -> None:
 
 def _movi_landscape(a: argparse.Namespace) -> None:
     """Draw the trajectory loss of corrupted ground truth."""
+    from lrtl.feasibility import feasibility  # matplotlib takes a second to import
+
     feasibility(a.file, from_flags(a, FeasibilityConfig), a.rows, a.figure, a.masks)
 
 

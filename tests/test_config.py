@@ -33,6 +33,7 @@ from lrtl.models.maskformer import UPSAMPLING
 from lrtl.motion.flow import ESTIMATORS
 from lrtl.motion.grids import AUXILIARY
 from lrtl.motion.tracks import BOUNDARIES, TRACKERS
+from lrtl.movi import SEGMENTERS
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -196,6 +197,7 @@ def test_the_schema_knows_what_the_package_does(schema):
         ("merge", "decision"): DECISIONS,
         ("evaluation", "crf"): REFINERS,
     }
+    assert schema["properties"]["movi_methods"]["items"]["enum"] == list(SEGMENTERS)
     for (section, key), names in known.items():
         assert schema["$defs"][section]["properties"][key]["enum"] == list(names)
 

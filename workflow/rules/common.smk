@@ -4,7 +4,6 @@ from itertools import chain, product
 from lrtl.config import resolve, run_seeds, sequence_names, to_flags
 from lrtl.datasets import DATASETS, movi
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
-from lrtl.movi import SEGMENTERS
 
 # Progress bars that end in log files say how far they are twice a minute.
 shell.prefix("export TQDM_MININTERVAL=30; ")
@@ -49,7 +48,7 @@ wildcard_constraints:
     weights="|".join(WEIGHTS),
     table="|".join(config["paper_tables"]),
     video="[0-9]+",
-    method="|".join(SEGMENTERS),
+    method="|".join(config["movi_methods"]),
 
 
 def settings_of(wildcards):
@@ -250,7 +249,7 @@ def videos(pattern):
         return expand(
             pattern,
             dataset=wildcards.dataset,
-            method=SEGMENTERS,
+            method=config["movi_methods"],
             video=range(config["movi_videos"]),
         )
 
