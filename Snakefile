@@ -1,7 +1,7 @@
 # From videos to result tables: archives -> frames -> flow -> tracks -> training -> masks -> tables.
 from snakemake.utils import min_version
 
-from lrtl.config import check
+from lrtl.settings import check
 
 min_version("9.27")
 

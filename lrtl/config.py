@@ -5,14 +5,9 @@ command line's flags are built from the fields.
 """
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
-from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple, Self, get_args, get_origin
-
-import yaml
-from jsonschema import Draft202012Validator, ValidationError
-from jsonschema.exceptions import best_match
 
 TRAIN_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients scaled
 CENTRES = ("none", "median")
@@ -20,7 +15,8 @@ OVER_COMPONENTS = ("mean", "sum")
 PRECISIONS = (*TRAIN_PRECISIONS, "float16")
 
 
-def _require(condition: bool, name: str, value: Any, expected: str) -> None:
+def require(condition: bool, name: str, value: Any, expected: str) -> None:
+    """Raise ValueError that names a setting, unless a condition holds."""
     if not condition:
         raise ValueError(f"{name} is {value!r}, expected {expected}")
 
@@ -36,7 +32,7 @@ class Part(NamedTuple):
         """Read for instance `2/4`."""
         index, _, count = text.partition("/")
         valid = index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)
-        _require(valid, "part", text, "INDEX/COUNT, from 1/COUNT to COUNT/COUNT")
+        require(valid, "part", text, "INDEX/COUNT, from 1/COUNT to COUNT/COUNT")
         return cls(int(index), int(count))
 
     def of(self, frames: int) -> range:
@@ -61,13 +57,13 @@ class FlowConfig:
     def __post_init__(self) -> None:
         from lrtl.motion.flow import ESTIMATORS
 
-        _require(self.estimator in ESTIMATORS, "estimator", self.estimator, _one_of(ESTIMATORS))
-        _require(min(self.size) >= 16, "size", self.size, "height and width of at least 16 px")
-        _require(0 not in self.gaps and bool(self.gaps), "gaps", self.gaps, "frame gaps, not 0")
-        _require(self.updates >= 1, "updates", self.updates, "at least 1")
-        _require(self.precision in PRECISIONS, "precision", self.precision, _one_of(PRECISIONS))
+        require(self.estimator in ESTIMATORS, "estimator", self.estimator, one_of(ESTIMATORS))
+        require(min(self.size) >= 16, "size", self.size, "height and width of at least 16 px")
+        require(0 not in self.gaps and bool(self.gaps), "gaps", self.gaps, "frame gaps, not 0")
+        require(self.updates >= 1, "updates", self.updates, "at least 1")
+        require(self.precision in PRECISIONS, "precision", self.precision, one_of(PRECISIONS))
         if self.estimator != "dis":
-            _require(self.weights is not None, "weights", None, f"a file for {self.estimator}")
+            require(self.weights is not None, "weights", None, f"a file for {self.estimator}")
 
 
 @dataclass(frozen=True)
@@ -91,18 +87,18 @@ class TracksConfig:
         from lrtl.motion.tracks import QUERIES, TRACKERS
         from lrtl.motion.windows import BOUNDARIES
 
-        _require(self.tracker in TRACKERS, "tracker", self.tracker, _one_of(TRACKERS))
-        _require(self.boundary in BOUNDARIES, "boundary", self.boundary, _one_of(BOUNDARIES))
-        _require(self.queries in QUERIES, "queries", self.queries, _one_of(QUERIES))
-        _require(0 < self.coverage <= 1, "coverage", self.coverage, "a share of the cells, 0 to 1")
-        _require(self.radius >= 1, "radius", self.radius, "at least 1 frame")
-        _require(self.stride >= 1, "stride", self.stride, "at least 1 px")
-        _require(min(self.size) >= 16, "size", self.size, "height and width of at least 16 px")
-        _require(self.auxiliary in AUXILIARY, "auxiliary", self.auxiliary, _one_of(AUXILIARY))
-        _require(self.points_per_call >= 1, "points_per_call", self.points_per_call, "at least 1")
-        _require(self.precision in PRECISIONS, "precision", self.precision, _one_of(PRECISIONS))
+        require(self.tracker in TRACKERS, "tracker", self.tracker, one_of(TRACKERS))
+        require(self.boundary in BOUNDARIES, "boundary", self.boundary, one_of(BOUNDARIES))
+        require(self.queries in QUERIES, "queries", self.queries, one_of(QUERIES))
+        require(0 < self.coverage <= 1, "coverage", self.coverage, "a share of the cells, 0 to 1")
+        require(self.radius >= 1, "radius", self.radius, "at least 1 frame")
+        require(self.stride >= 1, "stride", self.stride, "at least 1 px")
+        require(min(self.size) >= 16, "size", self.size, "height and width of at least 16 px")
+        require(self.auxiliary in AUXILIARY, "auxiliary", self.auxiliary, one_of(AUXILIARY))
+        require(self.points_per_call >= 1, "points_per_call", self.points_per_call, "at least 1")
+        require(self.precision in PRECISIONS, "precision", self.precision, one_of(PRECISIONS))
         if self.tracker != "chained_flow":
-            _require(self.weights is not None, "weights", None, f"a file for {self.tracker}")
+            require(self.weights is not None, "weights", None, f"a file for {self.tracker}")
 
 
 @dataclass(frozen=True)
@@ -120,16 +116,16 @@ class NetworkConfig:
         from lrtl.models import NETWORKS
         from lrtl.models.maskformer import UPSAMPLING
 
-        _require(self.network in NETWORKS, "network", self.network, _one_of(NETWORKS))
-        _require(self.width >= 1, "width", self.width, "at least 1 channel")
-        _require(2 <= self.components <= 255, "components", self.components, "2 to 255")
-        _require(self.decoder in UPSAMPLING, "decoder", self.decoder, _one_of(UPSAMPLING))
+        require(self.network in NETWORKS, "network", self.network, one_of(NETWORKS))
+        require(self.width >= 1, "width", self.width, "at least 1 channel")
+        require(2 <= self.components <= 255, "components", self.components, "2 to 255")
+        require(self.decoder in UPSAMPLING, "decoder", self.decoder, one_of(UPSAMPLING))
         unet = self.network == "unet"
         multiple = 16 if unet else 32
         fits = all(side > 0 and side % multiple == 0 for side in self.input_size)
-        _require(fits, "input_size", self.input_size, f"multiples of {multiple} px")
+        require(fits, "input_size", self.input_size, f"multiples of {multiple} px")
         given = unet or self.backbone_weights is not None
-        _require(given, "backbone_weights", None, f"a file for {self.network}")
+        require(given, "backbone_weights", None, f"a file for {self.network}")
 
 
 @dataclass(frozen=True)
@@ -159,28 +155,28 @@ class LossConfig:
     def __post_init__(self) -> None:
         from lrtl.losses.flow import CONVENTIONS, MODELS
 
-        _require(self.flow_centre in CENTRES, "flow_centre", self.flow_centre, _one_of(CENTRES))
-        _require(self.flow_loss in CONVENTIONS, "flow_loss", self.flow_loss, _one_of(CONVENTIONS))
-        _require(self.flow_model in MODELS, "flow_model", self.flow_model, _one_of(MODELS))
+        require(self.flow_centre in CENTRES, "flow_centre", self.flow_centre, one_of(CENTRES))
+        require(self.flow_loss in CONVENTIONS, "flow_loss", self.flow_loss, one_of(CONVENTIONS))
+        require(self.flow_model in MODELS, "flow_model", self.flow_model, one_of(MODELS))
         known = OVER_COMPONENTS
-        _require(
-            self.over_components in known, "over_components", self.over_components, _one_of(known)
+        require(
+            self.over_components in known, "over_components", self.over_components, one_of(known)
         )
-        _require(
+        require(
             self.smoothness_ramp >= 0, "smoothness_ramp", self.smoothness_ramp, "0 or more steps"
         )
         weights = [getattr(self, f.name) for f in fields(self) if f.name.endswith("_weight")]
-        _require(
+        require(
             min(weights) >= 0 < max(weights), "loss weights", weights, "one above 0, none below"
         )
-        _require(self.rank >= 1, "rank", self.rank, "at least 1")
-        _require(self.track_count > self.rank, "track_count", self.track_count, "more than rank")
+        require(self.rank >= 1, "rank", self.rank, "at least 1")
+        require(self.track_count > self.rank, "track_count", self.track_count, "more than rank")
         share = self.track_visibility
-        _require(0 <= share <= 1, "track_visibility", share, "a share of the window, 0 to 1")
-        _require(self.track_filter % 2 == 1, "track_filter", self.track_filter, "an odd number")
-        _require(self.neighbours in (0, 1), "neighbours", self.neighbours, "0 or 1 frames")
+        require(0 <= share <= 1, "track_visibility", share, "a share of the window, 0 to 1")
+        require(self.track_filter % 2 == 1, "track_filter", self.track_filter, "an odd number")
+        require(self.neighbours in (0, 1), "neighbours", self.neighbours, "0 or 1 frames")
         context = self.context
-        _require(context is None or context >= 1, "context", context, "at least 1 frame, or none")
+        require(context is None or context >= 1, "context", context, "at least 1 frame, or none")
 
 
 @dataclass(frozen=True)
@@ -208,18 +204,18 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "quads", "quad_offset", "checkpoint_every"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         positive = bool(self.quad_gaps) and min(self.quad_gaps) >= 1
-        _require(positive, "quad_gaps", self.quad_gaps, "frame gaps of at least 1")
-        _require(self.workers >= 0, "workers", self.workers, "0 or more processes")
-        _require(self.ema_every >= 0, "ema_every", self.ema_every, "0, which is off, or more steps")
+        require(positive, "quad_gaps", self.quad_gaps, "frame gaps of at least 1")
+        require(self.workers >= 0, "workers", self.workers, "0 or more processes")
+        require(self.ema_every >= 0, "ema_every", self.ema_every, "0, which is off, or more steps")
         flows = self.flows_per_image
-        _require(flows in (1, 2), "flows_per_image", flows, "1 or 2")
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        require(flows in (1, 2), "flows_per_image", flows, "1 or 2")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         known = TRAIN_PRECISIONS
-        _require(self.precision in known, "precision", self.precision, _one_of(known))
-        _require(0 <= self.flip <= 1, "flip", self.flip, "a probability")
-        _require(self.decay_steps >= self.steps, "decay_steps", self.decay_steps, "at least steps")
+        require(self.precision in known, "precision", self.precision, one_of(known))
+        require(0 <= self.flip <= 1, "flip", self.flip, "a probability")
+        require(self.decay_steps >= self.steps, "decay_steps", self.decay_steps, "at least steps")
 
 
 @dataclass(frozen=True)
@@ -237,15 +233,15 @@ class MergeConfig:
         from lrtl.affinity import AFFINITIES
         from lrtl.merge import DECISIONS, GROUPINGS
 
-        _require(self.affinity in AFFINITIES, "affinity", self.affinity, _one_of(AFFINITIES))
+        require(self.affinity in AFFINITIES, "affinity", self.affinity, one_of(AFFINITIES))
         floor = self.affinity_floor
-        _require(0 < floor < 1, "affinity_floor", floor, "a cosine between 0 and 1")
-        _require(self.grouping in GROUPINGS, "grouping", self.grouping, _one_of(GROUPINGS))
-        _require(self.decision in DECISIONS, "decision", self.decision, _one_of(DECISIONS))
-        _require(self.still >= 0, "still", self.still, "0 px or more")
+        require(0 < floor < 1, "affinity_floor", floor, "a cosine between 0 and 1")
+        require(self.grouping in GROUPINGS, "grouping", self.grouping, one_of(GROUPINGS))
+        require(self.decision in DECISIONS, "decision", self.decision, one_of(DECISIONS))
+        require(self.still >= 0, "still", self.still, "0 px or more")
         if self.affinity != "motion":
             expected = f"a file for {self.affinity}"
-            _require(self.affinity_weights is not None, "affinity_weights", None, expected)
+            require(self.affinity_weights is not None, "affinity_weights", None, expected)
 
 
 @dataclass(frozen=True)
@@ -257,7 +253,7 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         from lrtl.crf import REFINERS
 
-        _require(self.crf in REFINERS, "crf", self.crf, _one_of(REFINERS))
+        require(self.crf in REFINERS, "crf", self.crf, one_of(REFINERS))
 
 
 @dataclass(frozen=True)
@@ -284,15 +280,15 @@ class MoviConfig:
 
     def __post_init__(self) -> None:
         for name in ("every", "width", "steps", "batch", "stride", "lrr_iterations", "rank"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(2 <= self.components <= 255, "components", self.components, "2 to 255")
-        _require(self.tracks > self.rank, "tracks", self.tracks, "more than rank")
-        _require(min(self.clusters) >= 2, "clusters", self.clusters, "2 or more each")
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(2 <= self.components <= 255, "components", self.components, "2 to 255")
+        require(self.tracks > self.rank, "tracks", self.tracks, "more than rank")
+        require(min(self.clusters) >= 2, "clusters", self.clusters, "2 or more each")
         for name in ("learning_rate", "ssc_alpha", "lrr_penalty", "lsr_penalty"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+            require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         kinds = ("linear", "affine")
-        _require(self.ssc_subspaces in kinds, "ssc_subspaces", self.ssc_subspaces, _one_of(kinds))
-        _require(self.lrr_growth > 1, "lrr_growth", self.lrr_growth, "above 1")
+        require(self.ssc_subspaces in kinds, "ssc_subspaces", self.ssc_subspaces, one_of(kinds))
+        require(self.lrr_growth > 1, "lrr_growth", self.lrr_growth, "above 1")
 
 
 @dataclass(frozen=True)
@@ -310,14 +306,15 @@ class FeasibilityConfig:
     structure: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _require(self.tracks > self.rank >= 1, "tracks", self.tracks, "more than rank")
-        _require(self.trials >= 1, "trials", self.trials, "at least 1")
+        require(self.tracks > self.rank >= 1, "tracks", self.tracks, "more than rank")
+        require(self.trials >= 1, "trials", self.trials, "at least 1")
         within = all(0 <= share <= 1 for share in self.noise)
-        _require(within, "noise", self.noise, "probabilities")
-        _require(min(self.temperature) > 0, "temperature", self.temperature, "above 0")
+        require(within, "noise", self.noise, "probabilities")
+        require(min(self.temperature) > 0, "temperature", self.temperature, "above 0")
 
 
-def _one_of(choices) -> str:
+def one_of(choices: Iterable[str]) -> str:
+    """Name the choices there are."""
     return "one of " + ", ".join(choices)
 
 
@@ -340,123 +337,6 @@ def from_flags(arguments: argparse.Namespace, stage: type):
     """Build a stage's settings from parsed flags."""
     values = {field.name: getattr(arguments, field.name) for field in fields(stage)}
     return stage(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
-
-SECTIONS = (
-    *("flow", "tracks", "network", "losses", "training", "merge", "evaluation"),
-    *("movi", "feasibility"),
-)
-
-
-def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[str, dict]:
-    """Settings of a dataset's stages: defaults, overlaid by preset, dataset and experiment.
-
-    The context of training is the tracks' radius unless stated; where training reaches further than
-    that radius, the tracks do too.
-
-    Args:
-        config: the loaded and validated `config.yaml`.
-        dataset: a key of its `datasets`.
-        experiment: a key of its `experiments`, for the stages from training on.
-
-    Returns:
-        Section name to key to value.
-
-    Raises:
-        ValueError: an unknown preset, dataset or experiment; the known ones are listed.
-    """
-    layers = [config, _look_up(config, "presets", config["preset"])]
-    layers.append(_look_up(config, "datasets", dataset))
-    if experiment is not None:
-        layers.append(_look_up(config, "experiments", experiment))
-    sections: dict[str, dict] = {name: {} for name in SECTIONS}
-    for layer in layers:
-        for name in SECTIONS:
-            sections[name] |= layer.get(name) or {}
-    losses, tracks = sections["losses"], sections["tracks"]
-    losses["context"] = losses["context"] or tracks["radius"]
-    tracks["radius"] = max(tracks["radius"], losses["context"] + losses["neighbours"])
-    return sections
-
-
-def check(config: dict, schema: str | Path) -> None:
-    """Stop at the first setting that is not right.
-
-    Args:
-        config: the loaded `config.yaml` with what the command line overlays.
-        schema: `config.schema.yaml`.
-
-    Raises:
-        ValueError: the setting is named, with what is expected.
-    """
-    rules = yaml.safe_load(Path(schema).read_text())
-    error = best_match(Draft202012Validator(rules).iter_errors(config))
-    if error is not None:
-        remedy = "; numbers with an exponent need a point, 5.0e-5" if _is_number(error) else ""
-        where = ".".join(["config", *map(str, error.path)])
-        raise ValueError(f"{where}: {error.message}{remedy}")
-    for section in SECTIONS:
-        missing = rules["$defs"][section]["properties"].keys() - config[section]
-        _require(not missing, f"config.{section}", sorted(config[section]), f"also {missing}")
-    mirror = config["mirror"]
-    if mirror and "://" not in mirror and not Path(mirror).is_dir():
-        raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
-    for dataset, experiment in configured_runs(config):
-        _check_gaps(dataset, resolve(config, dataset, experiment))
-
-
-def _check_gaps(dataset: str, settings: dict[str, dict]) -> None:
-    """Stop unless the flow has the gaps that tracks and training need."""
-    where, gaps = f"config.flow.gaps of {dataset}", settings["flow"]["gaps"]
-    chained = settings["tracks"]["tracker"] == "chained_flow"
-    fits = not chained or {-1, 1} <= set(gaps)
-    _require(fits, where, gaps, "-1 and 1 too, for chained_flow")
-    drawn = sorted(sign * gap for gap in settings["training"]["quad_gaps"] for sign in (-1, 1))
-    _require(set(drawn) <= set(gaps), where, gaps, f"{drawn} too, for training.quad_gaps")
-
-
-def configured_runs(config: dict) -> list[tuple[str, str]]:
-    """Dataset and experiment of every row of the config's tables."""
-    runs = [(dataset, name) for dataset, names in config["tables"].items() for name in names]
-    for table in config["paper_tables"].values():
-        runs += product(table["datasets"], table["rows"].values())
-    return list(dict.fromkeys(runs))
-
-
-def _is_number(error: ValidationError) -> bool:
-    """Whether a value of the wrong type is text that reads as a number."""
-    try:
-        return error.validator == "type" and isinstance(float(error.instance), float)
-    except (TypeError, ValueError):
-        return False
-
-
-def run_seeds(config: dict, dataset: str) -> list[int]:
-    """Seeds of a dataset's runs: its own, else the preset's, else the default."""
-    layers = [_look_up(config, "datasets", dataset), _look_up(config, "presets", config["preset"])]
-    return next(layer["seeds"] for layer in [*layers, config] if "seeds" in layer)
-
-
-def _look_up(config: dict, group: str, name: str) -> dict:
-    if name not in config[group]:
-        raise ValueError(f"unknown {group[:-1]} {name!r} in the config; {_one_of(config[group])}")
-    return config[group][name]
-
-
-def sequence_names(config: dict, available: tuple[str, ...]) -> list[str]:
-    """The sequences of a dataset that `config["sequences"]` leaves, in the dataset's order.
-
-    Raises:
-        ValueError: a name in the restriction is none of `available`.
-    """
-    wanted = config["sequences"]
-    if wanted is None:
-        return list(available)
-    wanted = wanted.split(",") if isinstance(wanted, str) else wanted
-    for name in wanted:
-        if name not in available:
-            raise ValueError(f"unknown sequence {name!r} in the config; {_one_of(available)}")
-    return [name for name in available if name in wanted]
 
 
 def to_flags(section: dict) -> str:

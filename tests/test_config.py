@@ -18,11 +18,7 @@ from lrtl.config import (
     MergeConfig,
     TrainConfig,
     add_flags,
-    check,
     from_flags,
-    resolve,
-    run_seeds,
-    sequence_names,
     to_flags,
 )
 from lrtl.crf import REFINERS
@@ -34,6 +30,7 @@ from lrtl.motion.flow import ESTIMATORS
 from lrtl.motion.grids import AUXILIARY
 from lrtl.motion.tracks import BOUNDARIES, TRACKERS
 from lrtl.movi import SEGMENTERS
+from lrtl.settings import check, resolve, run_seeds, sequence_names
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor
 
-from lrtl.config import LossConfig, resolve
+from lrtl.config import LossConfig
 from lrtl.objective import loss_terms
+from lrtl.settings import resolve
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 3

@@ -10,19 +10,13 @@ import yaml
 from torch.utils.data import DataLoader
 
 from lrtl import samples
-from lrtl.config import (
-    FlowConfig,
-    LossConfig,
-    NetworkConfig,
-    TracksConfig,
-    TrainConfig,
-    resolve,
-)
+from lrtl.config import FlowConfig, LossConfig, NetworkConfig, TracksConfig, TrainConfig
 from lrtl.datasets import DATASETS
 from lrtl.datasets.layout import Sequence, write_sequence
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
+from lrtl.settings import resolve
 from lrtl.train import Batches
 
 ROOT = Path(__file__).parents[2]

@@ -1,9 +1,10 @@
 # Wildcard constraints and the helpers of the rules; functions stand here alone.
 from itertools import chain, product
 
-from lrtl.config import resolve, run_seeds, sequence_names, to_flags
+from lrtl.config import to_flags
 from lrtl.datasets import DATASETS, movi
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
+from lrtl.settings import resolve, run_seeds, sequence_names
 
 # Progress bars that end in log files say how far they are twice a minute.
 shell.prefix("export TQDM_MININTERVAL=30; ")

@@ -1,0 +1,126 @@
+"""`config.yaml`: checked as a whole, and resolved to settings of a data set and an experiment."""
+
+from itertools import product
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import best_match
+
+from lrtl.config import one_of, require
+
+SECTIONS = (
+    *("flow", "tracks", "network", "losses", "training", "merge", "evaluation"),
+    *("movi", "feasibility"),
+)
+
+
+def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[str, dict]:
+    """Settings of a dataset's stages: defaults, overlaid by preset, dataset and experiment.
+
+    The context of training is the tracks' radius unless stated; where training reaches further than
+    that radius, the tracks do too.
+
+    Args:
+        config: the loaded and validated `config.yaml`.
+        dataset: a key of its `datasets`.
+        experiment: a key of its `experiments`, for the stages from training on.
+
+    Returns:
+        Section name to key to value.
+
+    Raises:
+        ValueError: an unknown preset, dataset or experiment; the known ones are listed.
+    """
+    layers = [config, _look_up(config, "presets", config["preset"])]
+    layers.append(_look_up(config, "datasets", dataset))
+    if experiment is not None:
+        layers.append(_look_up(config, "experiments", experiment))
+    sections: dict[str, dict] = {name: {} for name in SECTIONS}
+    for layer in layers:
+        for name in SECTIONS:
+            sections[name] |= layer.get(name) or {}
+    losses, tracks = sections["losses"], sections["tracks"]
+    losses["context"] = losses["context"] or tracks["radius"]
+    tracks["radius"] = max(tracks["radius"], losses["context"] + losses["neighbours"])
+    return sections
+
+
+def check(config: dict, schema: str | Path) -> None:
+    """Stop at the first setting that is not right.
+
+    Args:
+        config: the loaded `config.yaml` with what the command line overlays.
+        schema: `config.schema.yaml`.
+
+    Raises:
+        ValueError: the setting is named, with what is expected.
+    """
+    rules = yaml.safe_load(Path(schema).read_text())
+    error = best_match(Draft202012Validator(rules).iter_errors(config))
+    if error is not None:
+        remedy = "; numbers with an exponent need a point, 5.0e-5" if _is_number(error) else ""
+        where = ".".join(["config", *map(str, error.path)])
+        raise ValueError(f"{where}: {error.message}{remedy}")
+    for section in SECTIONS:
+        missing = rules["$defs"][section]["properties"].keys() - config[section]
+        require(not missing, f"config.{section}", sorted(config[section]), f"also {missing}")
+    mirror = config["mirror"]
+    if mirror and "://" not in mirror and not Path(mirror).is_dir():
+        raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
+    for dataset, experiment in configured_runs(config):
+        _check_gaps(dataset, resolve(config, dataset, experiment))
+
+
+def _check_gaps(dataset: str, settings: dict[str, dict]) -> None:
+    """Stop unless the flow has the gaps that tracks and training need."""
+    where, gaps = f"config.flow.gaps of {dataset}", settings["flow"]["gaps"]
+    chained = settings["tracks"]["tracker"] == "chained_flow"
+    fits = not chained or {-1, 1} <= set(gaps)
+    require(fits, where, gaps, "-1 and 1 too, for chained_flow")
+    drawn = sorted(sign * gap for gap in settings["training"]["quad_gaps"] for sign in (-1, 1))
+    require(set(drawn) <= set(gaps), where, gaps, f"{drawn} too, for training.quad_gaps")
+
+
+def configured_runs(config: dict) -> list[tuple[str, str]]:
+    """Dataset and experiment of every row of the config's tables."""
+    runs = [(dataset, name) for dataset, names in config["tables"].items() for name in names]
+    for table in config["paper_tables"].values():
+        runs += product(table["datasets"], table["rows"].values())
+    return list(dict.fromkeys(runs))
+
+
+def _is_number(error: ValidationError) -> bool:
+    """Whether a value of the wrong type is text that reads as a number."""
+    try:
+        return error.validator == "type" and isinstance(float(error.instance), float)
+    except (TypeError, ValueError):
+        return False
+
+
+def run_seeds(config: dict, dataset: str) -> list[int]:
+    """Seeds of a dataset's runs: its own, else the preset's, else the default."""
+    layers = [_look_up(config, "datasets", dataset), _look_up(config, "presets", config["preset"])]
+    return next(layer["seeds"] for layer in [*layers, config] if "seeds" in layer)
+
+
+def _look_up(config: dict, group: str, name: str) -> dict:
+    if name not in config[group]:
+        raise ValueError(f"unknown {group[:-1]} {name!r} in the config; {one_of(config[group])}")
+    return config[group][name]
+
+
+def sequence_names(config: dict, available: tuple[str, ...]) -> list[str]:
+    """The sequences of a dataset that `config["sequences"]` leaves, in the dataset's order.
+
+    Raises:
+        ValueError: a name in the restriction is none of `available`.
+    """
+    wanted = config["sequences"]
+    if wanted is None:
+        return list(available)
+    wanted = wanted.split(",") if isinstance(wanted, str) else wanted
+    for name in wanted:
+        if name not in available:
+            raise ValueError(f"unknown sequence {name!r} in the config; {one_of(available)}")
+    return [name for name in available if name in wanted]
