@@ -56,7 +56,7 @@ def optimise(video: RigidVideo, config: MoviConfig) -> np.ndarray:
         The component of each pixel, (T, H, W) uint8.
 
     Raises:
-        FloatingPointError: the loss is not finite; the step is named.
+        FloatingPointError: the masks are not finite; the step is named.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
@@ -76,10 +76,10 @@ def optimise(video: RigidVideo, config: MoviConfig) -> np.ndarray:
         chosen = torch.from_numpy(rng.permutation(length)[: config.batch]).to(device)
         pixels = torch.from_numpy(rng.permutation(height * width)[: config.tracks]).to(device)
         masks = model(frames[chosen].float()).softmax(1)  # (B, K, H, W)
+        if not masks.isfinite().all():
+            raise FloatingPointError(f"{video.name}, step {step}: masks are not finite")
         points = grid[:, pixels].expand(len(chosen), -1, -1)  # (B, 2, N)
         loss = trajectory_loss(masks, points, tracks[chosen][..., pixels], config.rank)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"{video.name}, step {step}: loss {loss.item()}")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
