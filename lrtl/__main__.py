@@ -24,17 +24,14 @@ from lrtl.config import (
     add_flags,
     from_flags,
 )
-from lrtl.datasets import DATASETS, movi
+from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
-from lrtl.feasibility import feasibility
 from lrtl.figures import contact_sheet, overlay
 from lrtl.landscape import landscape, landscape_table
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
-from lrtl.movi import segment_video
-from lrtl.movi_table import write_movi_table
 from lrtl.samples import Motion
 from lrtl.score import score
 from lrtl.segment import segment
@@ -176,21 +173,31 @@ def _pictures(a: argparse.Namespace) -> None:
 
 def _movi_video(a: argparse.Namespace) -> None:
     """Render or read a video of rigid objects."""
-    movi.prepare(a.dataset, a.index, a.source, a.out)
+    from lrtl.datasets.movi import (
+        prepare,
+    )  # here: only these verbs wait for SciPy, scikit-learn, ...
+
+    prepare(a.dataset, a.index, a.source, a.out)
 
 
 def _movi_segment(a: argparse.Namespace) -> None:
     """Segment a video by its exact trajectories."""
+    from lrtl.movi import segment_video
+
     segment_video(a.video, a.method, from_flags(a, MoviConfig), a.out)
 
 
 def _movi_table(a: argparse.Namespace) -> None:
     """Score the segmentations of videos by exact trajectories."""
+    from lrtl.movi_table import write_movi_table
+
     write_movi_table(a.videos, a.labels, a.scores, a.table)
 
 
 def _movi_landscape(a: argparse.Namespace) -> None:
     """Draw the trajectory loss of corrupted ground truth."""
+    from lrtl.feasibility import feasibility
+
     feasibility(a.file, from_flags(a, FeasibilityConfig), a.rows, a.figure, a.masks)
 
 

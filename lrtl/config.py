@@ -16,6 +16,8 @@ from jsonschema.exceptions import best_match
 TRAIN_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients scaled
 CENTRES = ("none", "median")
 PRECISIONS = (*TRAIN_PRECISIONS, "float16")
+RIGID = ("movi", "movi_mini")  # data sets of rigid objects, with exact trajectories
+SEGMENTERS = ("kmeans", "ssc", "lrr", "lsr", "lrtl")  # of their videos
 
 
 def _require(condition: bool, name: str, value: Any, expected: str) -> None:

@@ -1,7 +1,6 @@
 """Region similarity J of binary masks, its statistics, and Rand indices; pure functions."""
 
 import numpy as np
-from sklearn.metrics import adjusted_rand_score
 
 RECALL_THRESHOLD = 0.5
 DECAY_BINS = 4
@@ -65,6 +64,8 @@ def adjusted_rand(labels: np.ndarray, truth: np.ndarray) -> float:
     Hubert and Arabie, "Comparing partitions", 1985: 0 is expected of random labels with these
     cluster sizes. Give it a frame (H, W), or a video (T, H, W) where a label must last.
     """
+    from sklearn.metrics import adjusted_rand_score  # here, as it takes a second to import
+
     return float(adjusted_rand_score(truth.ravel(), labels.ravel()))
 
 

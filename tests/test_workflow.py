@@ -81,6 +81,14 @@ def test_dry_runs_of_every_dataset(checkout):
         assert {"flow", "tracks", "train", "segment", "score", "table"} <= jobs(run.stdout)
 
 
+def test_dry_runs_of_videos_with_exact_trajectories(checkout):
+    for target in ("movi_mini", "results/movi_table.csv", "results/figures/movi_landscape.png"):
+        run = snakemake(checkout, "-n", target, config=["movi_videos=2"])
+        assert run.returncode == 0, run.stderr
+        assert "movi_video" in jobs(run.stdout)
+        assert not {"flow", "train", "table"} & jobs(run.stdout)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

@@ -1,8 +1,7 @@
 # Wildcard constraints and the helpers of the rules; functions stand here alone.
-from lrtl.config import resolve, run_seeds, sequence_names, to_flags
-from lrtl.datasets import DATASETS, movi
+from lrtl.config import RIGID, SEGMENTERS, resolve, run_seeds, sequence_names, to_flags
+from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
-from lrtl.movi import SEGMENTERS
 
 # Progress bars that end in log files say how far they are twice a minute.
 shell.prefix("export TQDM_MININTERVAL=30; ")
