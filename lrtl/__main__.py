@@ -27,7 +27,7 @@ from lrtl.config import (
     from_flags,
 )
 from lrtl.crf import REFINERS
-from lrtl.datasets import DATASETS, movi
+from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
 from lrtl.figures import comparison, contact_sheet, overlay
@@ -37,7 +37,6 @@ from lrtl.masks import write_masks
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
-from lrtl.movi_table import write_movi_table
 from lrtl.own import clip_settings, segment_clips
 from lrtl.paper_tables import write_paper_table
 from lrtl.plan import as_text, plan
@@ -254,7 +253,9 @@ def _plan(a: argparse.Namespace) -> None:
 
 def _movi_video(a: argparse.Namespace) -> None:
     """Render or read a video of rigid objects."""
-    movi.prepare(a.dataset, a.index, a.source, a.out)
+    from lrtl.datasets.movi import prepare  # SciPy takes half a second to import
+
+    prepare(a.dataset, a.index, a.source, a.out)
 
 
 def _movi_segment(a: argparse.Namespace) -> None:
@@ -266,6 +267,8 @@ def _movi_segment(a: argparse.Namespace) -> None:
 
 def _movi_table(a: argparse.Namespace) -> None:
     """Score the segmentations of videos by exact trajectories."""
+    from lrtl.movi_table import write_movi_table
+
     write_movi_table(a.videos, a.labels, a.scores, a.table)
 
 

@@ -13,6 +13,8 @@ TRAIN_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients s
 CENTRES = ("none", "median")
 OVER_COMPONENTS = ("mean", "sum")
 PRECISIONS = (*TRAIN_PRECISIONS, "float16")
+RIGID = ("movi", "movi_mini")  # data sets of rigid objects, with exact trajectories
+SEGMENTERS = ("kmeans", "ssc", "lrr", "lsr", "lrtl")  # of their videos
 
 
 def require(condition: bool, name: str, value: Any, expected: str) -> None:

@@ -6,15 +6,14 @@ import numpy as np
 import torch
 from tqdm import trange
 
-from lrtl.baselines.clustering import METHODS, cluster
-from lrtl.config import MoviConfig
+from lrtl.baselines.clustering import cluster
+from lrtl.config import SEGMENTERS, MoviConfig
 from lrtl.datasets.movi import read_video
 from lrtl.datasets.trajectories import RigidVideo, trajectories
 from lrtl.files import whole_file
 from lrtl.losses import trajectory_loss
 from lrtl.models.unet import UNet
 
-SEGMENTERS = ("kmeans", *METHODS, "lrtl")
 REACH = 20  # frame sizes; positions further away are put there, as in the released code
 
 
@@ -61,20 +60,15 @@ def optimise(video: RigidVideo, config: MoviConfig) -> np.ndarray:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    length, (height, width) = len(video.depth), video.size
-    frames = torch.from_numpy(video.video.copy()).permute(0, 3, 1, 2).to(device)  # (T, 3, H, W)
-    tracks = np.stack([normalised_tracks(video, t) for t in range(length)])  # (T, T, 2, HW)
-    tracks = torch.from_numpy(tracks).to(device)
-    axes = torch.linspace(-1, 1, width), torch.linspace(-1, 1, height)
-    grid = torch.stack(torch.meshgrid(*axes, indexing="xy")).flatten(1).to(device)  # (2, HW)
+    frames, tracks, grid = (part.to(device) for part in _tensors(video))
     model = UNet(config.components, config.width).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         model.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
     bar = trange(config.steps, desc="lrtl", unit="step")
     for step in bar:
-        chosen = torch.from_numpy(rng.permutation(length)[: config.batch]).to(device)
-        pixels = torch.from_numpy(rng.permutation(height * width)[: config.tracks]).to(device)
+        chosen = torch.from_numpy(rng.permutation(len(frames))[: config.batch]).to(device)
+        pixels = torch.from_numpy(rng.permutation(grid.shape[1])[: config.tracks]).to(device)
         masks = model(frames[chosen].float()).softmax(1)  # (B, K, H, W)
         if not masks.isfinite().all():
             raise FloatingPointError(f"{video.name}, step {step}: masks are not finite")
@@ -93,3 +87,13 @@ def predict(model: UNet, frames: torch.Tensor) -> np.ndarray:
     model.eval()
     labels = [model(frame[None].float()).argmax(1)[0] for frame in frames]
     return torch.stack(labels).to(torch.uint8).cpu().numpy()
+
+
+def _tensors(video: RigidVideo) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Frames (T, 3, H, W) uint8, tracks (T, T, 2, HW) and the pixels' places (2, HW) in [-1, 1]."""
+    height, width = video.size
+    frames = torch.from_numpy(video.video.copy()).permute(0, 3, 1, 2)  # (T, 3, H, W)
+    tracks = np.stack([normalised_tracks(video, t) for t in range(len(frames))])  # (T, T, 2, HW)
+    axes = torch.linspace(-1, 1, width), torch.linspace(-1, 1, height)
+    grid = torch.stack(torch.meshgrid(*axes, indexing="xy")).flatten(1)  # (2, HW)
+    return frames, torch.from_numpy(tracks), grid

@@ -12,6 +12,7 @@ from lrtl.config import (
     CENTRES,
     OVER_COMPONENTS,
     PRECISIONS,
+    SEGMENTERS,
     TRAIN_PRECISIONS,
     FlowConfig,
     LossConfig,
@@ -29,7 +30,6 @@ from lrtl.models.maskformer import UPSAMPLING
 from lrtl.motion.flow import ESTIMATORS
 from lrtl.motion.grids import AUXILIARY
 from lrtl.motion.tracks import BOUNDARIES, TRACKERS
-from lrtl.movi import SEGMENTERS
 from lrtl.settings import check, resolve, run_seeds, sequence_names
 
 ROOT = Path(__file__).parents[1]

@@ -138,6 +138,14 @@ def test_an_experiment_is_trained_on_the_tracks_of_its_tracker(checkout):
         assert tracks == [(tracker, str(radius))]
 
 
+def test_dry_runs_of_videos_with_exact_trajectories(checkout):
+    for target in ("movi_mini", "results/movi_table.csv", "results/figures/movi_landscape.png"):
+        run = snakemake(checkout, "-n", target, config=["movi_videos=2"])
+        assert run.returncode == 0, run.stderr
+        assert "movi_video" in jobs(run.stdout)
+        assert not {"flow", "train", "table"} & jobs(run.stdout)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
