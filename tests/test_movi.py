@@ -8,12 +8,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from lrtl.config import FeasibilityConfig, resolve
+from lrtl.config import FeasibilityConfig
 from lrtl.datasets.movi import write_video
 from lrtl.datasets.movi_mini import render
 from lrtl.feasibility import configurations, feasibility, losses
 from lrtl.movi import normalised_tracks, optimise, segment_video
 from lrtl.movi_table import write_movi_table
+from lrtl.settings import resolve
 from tests.baselines.test_clustering import ROOT, settings
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
