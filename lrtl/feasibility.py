@@ -80,7 +80,7 @@ def corrupted(
 
 def draw(video: RigidVideo, config: FeasibilityConfig, table: pd.DataFrame) -> Figure:
     """The frame, and the loss over s, a line for each noise and temperature, +- one deviation."""
-    figure = Figure(figsize=(13, 3.2), layout="constrained")
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
     frame, *panels = figure.subplots(1, 4)
     frame.imshow(video.video[config.frame])
     frame.set_axis_off()
@@ -94,7 +94,7 @@ def draw(video: RigidVideo, config: FeasibilityConfig, table: pd.DataFrame) -> F
             low, high = line["loss"] - line["loss_std"], line["loss"] + line["loss_std"]
             axes.fill_between(line["structure"], low, high, alpha=0.2)
         axes.set(xlabel="structural change s", title=name)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
     panels[0].set_ylabel(r"$\mathcal{L}_t$, mean over K")
     return figure
 
