@@ -103,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     add(_comparison, sequences=[Path], runs=[Path], title=str, out=Path)
     add(_speed, **{"weights": Path, "backbone-weights": str, "sequence": Path, "out": Path})
     add(_speed_table, rows=[Path], out=Path)
-    verb = add(_segment)
+    verb = add(_segment, mirror=str)
     verb.add_argument("clips", type=Path, nargs="+", help="videos, folders of frames, or of both")
     verb.add_argument("-o", "--out", type=Path, required=True, help="folder for masks and pictures")
     verb.add_argument("--quality", default="fast", help="preset of config.yaml: fast, cpu or paper")
@@ -242,7 +242,7 @@ def _segment(a: argparse.Namespace) -> None:
         raise ValueError(f"--frames is {a.frames!r}, expected FIRST:END, for instance 0:100")
     frames = int(first or 0), int(end) if end else None
     settings = clip_settings(a.components, a.size)
-    segment_clips(a.clips, a.out, a.quality, frames, settings, a.threads, parser())
+    segment_clips(a.clips, a.out, a.quality, frames, settings, a.threads, a.mirror, parser())
 
 
 def _plan(a: argparse.Namespace) -> None:

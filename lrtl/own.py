@@ -20,6 +20,7 @@ from lrtl.plan import as_text, plan
 
 ROOT = Path(__file__).parents[1]  # the checkout, with Snakefile and config.yaml
 RUN = Path("clips/lrtl/seed0")
+SETTINGS = "clips.yaml"  # of the clips of a call
 
 
 def segment_clips(
@@ -29,6 +30,7 @@ def segment_clips(
     frames: tuple[int, int | None],
     settings: dict,
     cores: int,
+    mirror: str | None = None,
     parser: ArgumentParser | None = None,
 ) -> list[Shot]:
     """Segment what moves in some clips; one network is trained on all of them.
@@ -39,15 +41,17 @@ def segment_clips(
 
     Args:
         paths: videos, folders of frames, or folders of both.
-        out: a folder.
+        out: a new or empty folder, or that of an earlier call; it holds no clip.
         quality: a preset of `config.yaml`.
         frames: the first frame of every clip to use, and the one before which to stop, if any.
         settings: sections of `config.yaml` in which these clips differ.
         cores: of this machine.
+        mirror: a folder or URL with weights under their published names; searched first.
         parser: of the command line of `lrtl`; with it an estimate of the time is printed first.
 
     Raises:
-        ValueError: a clip cannot be read, or a job of the workflow failed; its log is named above.
+        ValueError: a clip cannot be read, `out` holds something else, or a job of the workflow
+            failed; its log is named above.
     """
     if not (ROOT / "Snakefile").exists():
         raise ValueError(f"{ROOT} has no Snakefile; run lrtl from a checkout of the project")
@@ -55,8 +59,9 @@ def segment_clips(
         raise ValueError("quality paper takes days without a GPU; use fast or cpu")
     out, work = Path(out), Path(out).resolve() / "work"
     clips = [clip for path in paths for clip in find_clips(path)]
+    _check_out(out, [*paths, *clips])
     shots = [shot for clip in clips for shot in find_shots(clip, *frames)]
-    arguments = _arguments(shots, work, quality, settings)
+    arguments = _arguments(shots, work, quality, settings, mirror)
     if parser is not None:
         print(as_text(plan(arguments, parser, work)), flush=True)
     command = [sys.executable, "-m", "snakemake", *arguments, "--cores", str(cores)]
@@ -116,17 +121,35 @@ def clip_settings(components: int | None, size: tuple[int, int] | None) -> dict:
     return {"network": network, "losses": losses}
 
 
-def _arguments(shots: list[Shot], work: Path, quality: str, settings: dict) -> list[str]:
+def _check_out(out: Path, inputs: list[Path]) -> None:
+    """Stop before a file that is not ours is replaced."""
+    for path in inputs:
+        if path.resolve().is_relative_to(out.resolve()) or (
+            path.is_dir() and out.resolve().is_relative_to(path.resolve())
+        ):
+            raise ValueError(f"{out} and the clip {path} overlap; name a folder elsewhere with -o")
+    if out.is_dir() and any(out.iterdir()) and not (out / "work" / SETTINGS).exists():
+        raise ValueError(f"{out} holds other files; name a new or empty folder with -o")
+
+
+def _arguments(
+    shots: list[Shot], work: Path, quality: str, settings: dict, mirror: str | None
+) -> list[str]:
     """Write what the workflow is told of the clips, and return Snakemake's arguments."""
     names = [shot.name for shot in shots]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"two clips are called {twice[0]}; rename one of them")
+    if work.name in names:
+        raise ValueError(f"a clip cannot be called {work.name}; rename it")
+    if mirror and "://" not in mirror:
+        mirror = str(Path(mirror).resolve())
     for shot in shots:
         shot.save((work / archive_of(shot.name)).parent)
-    with whole_file(work / "clips.yaml", record=False) as path:
-        path.write_text(yaml.safe_dump({"clips": names, "datasets": {"clips": settings}}))
-    files = ["--configfile", str(ROOT / "config.yaml"), str(work / "clips.yaml")]
+    told = {"clips": names, "datasets": {"clips": settings}, "mirror": mirror}
+    with whole_file(work / SETTINGS, record=False) as path:
+        path.write_text(yaml.safe_dump(told))
+    files = ["--configfile", str(ROOT / "config.yaml"), str(work / SETTINGS)]
     where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(work)]
     return ["clips", *where, *files, "--config", f"preset={quality}"]
 

@@ -1,8 +1,11 @@
 """Clips in, masks and pictures out, by the rules of the workflow; with a few steps of training."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import lrtl
 from lrtl import own
@@ -67,6 +70,43 @@ def test_what_cannot_be_segmented_is_named(tmp_path):
             segment_clips(both[:1], tmp_path / "out", "paper", (0, None), {}, 1)
     with pytest.raises(ValueError, match=r"a job failed, see above"):
         segment_clips(both[:1], tmp_path / "out", "none", (0, None), {}, 1)
+
+
+def test_nothing_of_the_users_own_is_replaced(tmp_path):
+    """The output may hold no clip and no files of something else, not even beside the clip."""
+    write_video(tmp_path / "clip.mp4", pan(0, 4))
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for t in range(3):
+        Image.fromarray(pan(0, 4)[t]).save(frames / f"{t}.png")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("years of work")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for clip, out, error in (
+        ("clip.mp4", ".", "overlap; name a folder elsewhere"),
+        ("frames", "frames/out", "overlap"),
+        ("frames", "frames", "overlap"),
+        ("clip.mp4", "clip.mp4", "overlap"),
+        ("clip.mp4", "other", "holds other files; name a new or empty folder"),
+    ):
+        with pytest.raises(ValueError, match=error):
+            segment_clips([tmp_path / clip], tmp_path / out, "fast", (0, None), SHORT, 1)
+    write_video(tmp_path / "work.mp4", pan(0, 4))
+    with pytest.raises(ValueError, match="cannot be called work; rename it"):
+        segment_clips([tmp_path / "work.mp4"], tmp_path / "new", "fast", (0, None), SHORT, 1)
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_weights_come_from_a_mirror(tmp_path, capfd):
+    """Its folder is found from wherever the workflow runs, and named when it lacks a file."""
+    write_video(tmp_path / "clip.mp4", pan(0, 4))
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "raft-small.pth").write_bytes(b"no weights")
+    clips, out = [tmp_path / "clip.mp4"], tmp_path / "out"
+    mirror = os.path.relpath(tmp_path / "mirror")
+    with pytest.raises(ValueError, match="a job failed"):
+        segment_clips(clips, out, "cpu", (0, None), SHORT, 1, mirror)
+    assert f"{tmp_path / 'mirror' / 'raft-small.pth'}" in "".join(capfd.readouterr())
 
 
 def test_settings_of_clips():

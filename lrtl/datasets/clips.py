@@ -120,7 +120,8 @@ def find_shots(clip: Path, first: int = 0, end: int | None = None) -> list[Shot]
     bounds.append(last + 1)
     if last <= first:
         raise ValueError(f"{clip} has {last + 1 - first} frame to use, motion needs two or more")
-    stem, changed = re.sub(r"[^A-Za-z0-9_-]+", "_", clip.stem), clip.stat().st_mtime_ns
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", clip.stem)
+    changed = max(path.stat().st_mtime_ns for path in [clip, *_images(clip)])
     return [
         Shot(
             stem if len(bounds) == 2 else f"{stem}_{number}",
@@ -197,8 +198,9 @@ def _decode_folder(folder: Path) -> Iterator[np.ndarray]:
 
 
 def _images(folder: Path) -> list[Path]:
-    """Image files of a folder; numbers in their names sort as numbers."""
-    paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGES and p.is_file()]
+    """Image files of a folder, none of a file; numbers in their names sort as numbers."""
+    inside = folder.iterdir() if folder.is_dir() else ()
+    paths = [p for p in inside if p.suffix.lower() in IMAGES and p.is_file()]
     return sorted(paths, key=lambda path: _natural(path.name))
 
 

@@ -128,6 +128,15 @@ def test_a_shot_is_written_again_only_if_it_changed(tmp_path):
         Shot.open(tmp_path / "a.json")
 
 
+def test_a_frame_written_anew_makes_another_shot(tmp_path):
+    for index in range(3):
+        Image.fromarray(scene(0, index)).save(tmp_path / f"{index}.png")
+    (before,) = find_shots(tmp_path)
+    (tmp_path / "1.png").write_bytes((tmp_path / "2.png").read_bytes())
+    (after,) = find_shots(tmp_path)
+    assert after.changed > before.changed
+
+
 def test_clips_are_found_in_a_folder(tmp_path):
     write_video(tmp_path / "b.mp4", [scene(0, 0)] * 2)
     (tmp_path / "a").mkdir()
