@@ -76,9 +76,7 @@ def score_sequence(
         row["F"] = boundary_measure(mask, truth)
         if refine is not None:
             row["J_crf"] = jaccard(refine(sequence.frame(index), mask), truth)
-        rows.append(
-            {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()} | protocols
-        )
+        rows.append(row | protocols)
     return rows
 
 
