@@ -13,8 +13,6 @@ TRAIN_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients s
 CENTRES = ("none", "median")
 OVER_COMPONENTS = ("mean", "sum")
 PRECISIONS = (*TRAIN_PRECISIONS, "float16")
-RIGID = ("movi", "movi_mini")  # data sets of rigid objects, with exact trajectories
-SEGMENTERS = ("kmeans", "ssc", "lrr", "lsr", "lrtl")  # of their videos
 
 
 def require(condition: bool, name: str, value: Any, expected: str) -> None:
@@ -152,7 +150,7 @@ class LossConfig:
     track_visibility: float
     track_filter: int
     neighbours: int
-    context: int | None = None
+    context: int
 
     def __post_init__(self) -> None:
         from lrtl.losses.flow import CONVENTIONS, MODELS
@@ -177,8 +175,7 @@ class LossConfig:
         require(0 <= share <= 1, "track_visibility", share, "a share of the window, 0 to 1")
         require(self.track_filter % 2 == 1, "track_filter", self.track_filter, "an odd number")
         require(self.neighbours in (0, 1), "neighbours", self.neighbours, "0 or 1 frames")
-        context = self.context
-        require(context is None or context >= 1, "context", context, "at least 1 frame, or none")
+        require(self.context >= 1, "context", self.context, "at least 1 frame")
 
 
 @dataclass(frozen=True)
@@ -342,11 +339,9 @@ def from_flags(arguments: argparse.Namespace, stage: type):
 
 
 def to_flags(section: dict) -> str:
-    """A section of the config as command-line flags, lists as several values, null as none."""
+    """A section of the config as command-line flags, lists as several values."""
     flags = []
     for key, value in section.items():
-        if value is None:
-            continue
         values = value if isinstance(value, list) else [value]
         flags.append(f"--{key.replace('_', '-')} {' '.join(map(str, values))}")
     return " ".join(flags)

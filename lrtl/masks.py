@@ -120,7 +120,7 @@ def write_masks(
     decisions = merge_components(
         masks[: len(affinity)], affinity, config.grouping, config.decision
     )  # (1 or F, K)
-    if _still(masks, flows, decisions, config.still):
+    if config.still and _still(masks, flows, decisions, config.still):
         print(f"{sequence.name}: nothing moves on its own")
         decisions[:] = False
     shares = (f"component {k} ({share:.0%})" for k, share in enumerate(decisions.mean(0)) if share)

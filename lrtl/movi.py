@@ -7,13 +7,14 @@ import torch
 from tqdm import trange
 
 from lrtl.baselines.clustering import cluster
-from lrtl.config import SEGMENTERS, MoviConfig
+from lrtl.config import MoviConfig
 from lrtl.datasets.movi import read_video
 from lrtl.datasets.trajectories import RigidVideo, trajectories
 from lrtl.files import whole_file
 from lrtl.losses import trajectory_loss
 from lrtl.models.unet import UNet
 
+SEGMENTERS = ("kmeans", "ssc", "lrr", "lsr", "lrtl")
 REACH = 20  # frame sizes; positions further away are put there, as in the released code
 
 

@@ -88,15 +88,14 @@ class Quads:
                     f"{list(gaps)}; set flow.gaps and run its rule again"
                 )
             reach = motion.tracks.attributes["window"] // 2
-            context = losses.context or reach
-            if context + losses.neighbours > reach:
+            if losses.context + losses.neighbours > reach:
                 raise ValueError(
-                    f"context is {context} and neighbours {losses.neighbours}, tracks reach only "
-                    f"{reach} frames each way; lower losses.context or raise tracks.radius"
+                    f"context is {losses.context} and neighbours {losses.neighbours}, tracks reach "
+                    f"only {reach} frames each way; lower losses.context or raise tracks.radius"
                 )
-            if offset > context:
+            if offset > losses.context:
                 raise ValueError(
-                    f"quad_offset is {offset}, tracks reach only {context} frames each way"
+                    f"quad_offset is {offset}, tracks reach only {losses.context} frames each way"
                 )
 
     def _read_tracks(self, index: int, frame: int) -> Tracks:

@@ -12,7 +12,6 @@ from lrtl.config import (
     CENTRES,
     OVER_COMPONENTS,
     PRECISIONS,
-    SEGMENTERS,
     TRAIN_PRECISIONS,
     FlowConfig,
     LossConfig,
@@ -30,6 +29,7 @@ from lrtl.models.maskformer import UPSAMPLING
 from lrtl.motion.flow import ESTIMATORS
 from lrtl.motion.grids import AUXILIARY
 from lrtl.motion.tracks import BOUNDARIES, TRACKERS
+from lrtl.movi import SEGMENTERS
 from lrtl.settings import check, resolve, run_seeds, sequence_names
 
 ROOT = Path(__file__).parents[1]
@@ -218,7 +218,8 @@ def test_tracks_reach_as_far_as_training_does(config):
 
 
 def test_settings_validate_themselves(config):
-    losses = {k: tuple(v) if isinstance(v, list) else v for k, v in config["losses"].items()}
+    section = resolve(config, "davis")["losses"]
+    losses = {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}
     with pytest.raises(ValueError, match="track_filter is 10, expected an odd number"):
         LossConfig(**losses | {"track_filter": 10})
     with pytest.raises(ValueError, match="loss weights"):

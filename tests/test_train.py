@@ -40,6 +40,7 @@ LOSSES = LossConfig(
     track_visibility=0.7,
     track_filter=3,
     neighbours=0,
+    context=6,
 )
 TRAINING = TrainConfig(
     steps=12,

@@ -51,7 +51,7 @@ def results(tmp_path_factory) -> Path:
     track_sequence(folder / "flow.zarr", tracks_config(radius=2, stride=4), folder / "tracks.zarr")
     stores = FlowStore.open(folder / "flow.zarr"), TrackStore.open(folder / "tracks.zarr")
     motion = Motion.load(sequence, *stores, NETWORK.input_size)
-    losses = LossConfig(**(vars(LOSSES) | {"track_visibility": 0.0}))
+    losses = LossConfig(**(vars(LOSSES) | {"track_visibility": 0.0, "context": 2}))
     training = type(TRAINING)(**(vars(TRAINING) | {"steps": 2, "quad_offset": 2}))
     train([motion], NETWORK, losses, training, 0, folder / "run")
     out = folder / "masks", folder / "components"

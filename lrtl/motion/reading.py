@@ -57,8 +57,7 @@ def read_tracks(store: TrackStore, frame: int, losses: LossConfig) -> Tracks:
     video. Usable are those that are visible in the frame and in `track_visibility` of the window.
     """
     about = store.attributes
-    context = losses.context or about["window"] // 2
-    window = BOUNDARIES[about["boundary"]](frame, context, about["frames"])
+    window = BOUNDARIES[about["boundary"]](frame, losses.context, about["frames"])
     sources, _ = shifted_window(frame, losses.neighbours, about["frames"])
     sets = [read_window(store, int(source), window) for source in np.unique(sources)]
     query, steps, visibility = (np.concatenate(parts, -1) for parts in zip(*sets, strict=True))

@@ -41,9 +41,10 @@ def window_of(frame, context, frames, boundary):
 
 def test_a_shorter_context_is_that_of_a_store_made_with_it(stores):
     short, long = stores[RADIUS - 1], stores[RADIUS]
+    losses = replace(LOSSES, context=RADIUS - 1)
     for frame in range(short.attributes["frames"]):
-        made = read_tracks(short, frame, LOSSES)
-        cut = read_tracks(long, frame, replace(LOSSES, context=RADIUS - 1))
+        made = read_tracks(short, frame, losses)
+        cut = read_tracks(long, frame, losses)
         for one, other in zip(made, cut, strict=True):
             np.testing.assert_array_equal(one, other)
 

@@ -1,7 +1,7 @@
 # Wildcard constraints and the helpers of the rules; functions stand here alone.
 from itertools import chain, product
 
-from lrtl.config import RIGID, to_flags
+from lrtl.config import to_flags
 from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
 from lrtl.settings import resolve, run_seeds, sequence_names

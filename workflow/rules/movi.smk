@@ -10,7 +10,7 @@ rule movi_video:
     benchmark:
         "benchmarks/movi_video/{dataset}/{video}.tsv"
     wildcard_constraints:
-        dataset="|".join(RIGID),
+        dataset="movi|movi_mini",
     conda:
         "../../envs/lrtl.yaml"
     resources:
@@ -44,7 +44,7 @@ rule movi_segment:
     benchmark:
         "benchmarks/movi_segment/{dataset}/{method}/{video}.tsv"
     wildcard_constraints:
-        dataset="|".join(RIGID),
+        dataset="movi|movi_mini",
     conda:
         "../../envs/lrtl.yaml"
     resources:
@@ -80,7 +80,7 @@ rule movi_table:
     benchmark:
         "benchmarks/movi_table/{dataset}.tsv"
     wildcard_constraints:
-        dataset="|".join(RIGID),
+        dataset="movi|movi_mini",
     conda:
         "../../envs/lrtl.yaml"
     resources:
@@ -112,7 +112,7 @@ rule movi_landscape:
     benchmark:
         "benchmarks/movi_landscape/{dataset}.tsv"
     wildcard_constraints:
-        dataset="|".join(RIGID),
+        dataset="movi|movi_mini",
     conda:
         "../../envs/lrtl.yaml"
     resources:
