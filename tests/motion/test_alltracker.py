@@ -8,7 +8,7 @@ from lrtl.motion import alltracker
 from lrtl.motion.alltracker import AllTracker, open_alltracker
 from lrtl.motion.learned import cuda_or_cpu
 from tests.conftest import tracks_config
-from tests.motion.test_pips import POINTS, SIZE, Frames
+from tests.motion.frames import POINTS, SIZE, counted
 
 
 class StandIn(torch.nn.Module):
@@ -40,7 +40,7 @@ def config(tmp_path):
 
 def test_points_are_read_from_the_flow_both_ways(config):
     model = StandIn()
-    tracker = AllTracker(Frames(), config, model)
+    tracker = AllTracker(counted(12), config, model)
     assert tracker.images.shape == (12, 3, 768, 1024)
     positions, visible = tracker.track(POINTS, 5, 2, 6)
     expected = np.repeat(POINTS[None], 5, 0)
@@ -55,7 +55,7 @@ def test_points_are_read_from_the_flow_both_ways(config):
 
 
 def test_frames_are_as_long_as_published_and_multiples_of_8(config):
-    longest = max(AllTracker(Frames(), config, StandIn()).images.shape[2:])
+    longest = max(AllTracker(counted(12), config, StandIn()).images.shape[2:])
     assert longest == alltracker.LONGEST
     assert [480 * 1024 // 854 // 8 * 8, 854 * 1024 // 854 // 8 * 8] == [568, 1024]
 
@@ -73,7 +73,7 @@ def test_tracks_are_those_of_the_real_demo(config, monkeypatch):
     torch.manual_seed(0)
     model = code.Net(16, init_weights=False).eval().requires_grad_(False)
     model.flow_head[2].weight *= 10
-    adapter = AllTracker(Frames(), config, model)
+    adapter = AllTracker(counted(12), config, model)
     adapter.images = torch.rand(12, 3, 144, 192) * 255
     pixels = np.array([[0, 64, 100, 191], [0, 21, 90, 143]])
     scale = np.array([[191 / 159], [143 / 119]])

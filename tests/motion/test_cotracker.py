@@ -11,18 +11,9 @@ from lrtl.motion import cotracker
 from lrtl.motion.cotracker import VARIANTS, CoTracker, open_cotracker, released_clip, wanted_windows
 from lrtl.motion.grids import AUXILIARY
 from tests.conftest import tracks_config
+from tests.motion.frames import POINTS, SIZE, Frames, counted
 
-SIZE, SEEN = (120, 160), (96, 128)
-
-
-class Frames:
-    """A sequence of arrays (H, W, 3)."""
-
-    def __init__(self, images):
-        self.images, self.frames = images, tuple(map(str, range(len(images))))
-
-    def frame(self, index):
-        return self.images[index]
+SEEN = (96, 128)
 
 
 class StandIn(torch.nn.Module):
@@ -55,13 +46,6 @@ def config(tmp_path):
         return tracks_config(20, 4, tracker=tracker, **about | changes)
 
     return build
-
-
-def counted(frames):
-    return Frames([np.full((*SIZE, 3), t, np.uint8) for t in range(frames)])
-
-
-POINTS = np.array([[0, 30.5, 159], [0, 70.25, 119]], np.float32)
 
 
 @pytest.mark.parametrize("tracker", VARIANTS)

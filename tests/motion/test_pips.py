@@ -11,18 +11,7 @@ from lrtl.motion.learned import cuda_or_cpu
 from lrtl.motion.pips import Pips, open_pips
 from lrtl.weights import load_weights
 from tests.conftest import tracks_config
-
-SIZE = (120, 160)
-POINTS = np.array([[0, 30.5, 159], [0, 70.25, 119]], np.float32)
-
-
-class Frames:
-    """A sequence of grey frames whose brightness is their number."""
-
-    frames = tuple(map(str, range(12)))
-
-    def frame(self, index):
-        return np.full((*SIZE, 3), index, np.uint8)
+from tests.motion.frames import POINTS, SIZE, counted
 
 
 class StandIn(torch.nn.Module):
@@ -54,7 +43,7 @@ def config(tmp_path):
 
 def test_points_are_followed_both_ways_and_seen_inside_the_frame(config):
     model = StandIn()
-    positions, visible = Pips(Frames(), config(), model).track(POINTS, 5, 2, 9)
+    positions, visible = Pips(counted(12), config(), model).track(POINTS, 5, 2, 9)
     expected = np.repeat(POINTS[None], 8, 0)
     expected[:, 0] += (np.arange(2, 10) - 5)[:, None] * 159 / 895
     np.testing.assert_allclose(positions, expected, atol=1e-4)
@@ -74,7 +63,7 @@ def test_points_are_followed_both_ways_and_seen_inside_the_frame(config):
 
 def test_calls_have_few_enough_points_and_none_is_for_one_frame(config, monkeypatch):
     model = StandIn()
-    tracker = Pips(Frames(), config(points_per_call=2), model)
+    tracker = Pips(counted(12), config(points_per_call=2), model)
     positions, visible = tracker.track(POINTS, 0, 0, 3)
     assert positions.shape == (4, 2, 3)
     assert [still.shape[1] for _, still in model.calls] == [2, 1]
@@ -122,7 +111,7 @@ def test_tracks_are_those_of_the_real_demo(config, monkeypatch):
     model = code.Pips(stride=8).eval().requires_grad_(False)
     model.delta_block.dense.weight *= 0.02
     model.delta_block.dense.bias *= 0.02
-    adapter = Pips(Frames(), config(points_per_call=2), model)
+    adapter = Pips(counted(12), config(points_per_call=2), model)
     adapter.images = torch.rand(17, 3, 128, 192) * 255
     positions, _ = adapter.track(POINTS, 8, 0, 16)
     scale = np.array([[191 / 159], [127 / 119]], np.float32)

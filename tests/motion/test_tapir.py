@@ -7,18 +7,7 @@ import torch
 from lrtl.motion import tapir
 from lrtl.motion.tapir import TAPIR_VARIANTS, Tapir, open_tapir
 from tests.conftest import tracks_config
-
-SIZE = (120, 160)
-POINTS = np.array([[0, 30.5, 159], [0, 70.25, 119]], np.float32)
-
-
-class Frames:
-    """A sequence of grey frames whose brightness is their number."""
-
-    frames = tuple(map(str, range(12)))
-
-    def frame(self, index):
-        return np.full((*SIZE, 3), index, np.uint8)
+from tests.motion.frames import POINTS, SIZE, counted
 
 
 class StandIn(torch.nn.Module):
@@ -55,7 +44,7 @@ def config(tmp_path):
 def test_points_come_back_where_they_were(config, tracker):
     """Pixel centres are at integers here and at halves there, at another resolution."""
     model = StandIn()
-    positions, visible = Tapir(Frames(), config(tracker), model).track(POINTS, 5, 2, 9)
+    positions, visible = Tapir(counted(12), config(tracker), model).track(POINTS, 5, 2, 9)
     np.testing.assert_allclose(positions, np.repeat(POINTS[None], 8, 0), atol=1e-4)
     video, queries = model.calls[0]
     height, width = TAPIR_VARIANTS[tracker].resolution
@@ -71,7 +60,7 @@ def test_points_come_back_where_they_were(config, tracker):
 
 def test_calls_have_few_enough_points(config):
     model = StandIn()
-    tracker = Tapir(Frames(), config("tapir", points_per_call=2), model)
+    tracker = Tapir(counted(12), config("tapir", points_per_call=2), model)
     positions, _ = tracker.track(POINTS, 0, 0, 3)
     np.testing.assert_allclose(positions[1], POINTS, atol=1e-4)
     assert [queries.shape[1] for _, queries in model.calls] == [2, 1]
@@ -91,7 +80,7 @@ def test_tracks_are_those_of_the_real_model(config, tracker, monkeypatch):
     variant = TAPIR_VARIANTS[tracker]._replace(resolution=(64, 64))
     monkeypatch.setitem(tapir.TAPIR_VARIANTS, tracker, variant)
     model = code.TAPIR(**variant.build, initial_resolution=(64, 64)).eval()
-    adapter = Tapir(Frames(), config(tracker), model)
+    adapter = Tapir(counted(12), config(tracker), model)
     adapter.images = torch.rand(12, 64, 64, 3) * 2 - 1
     positions, _ = adapter.track(POINTS, 4, 2, 7)
     x, y = (POINTS + 0.5) * np.array([[64 / 160], [64 / 120]], np.float32)
