@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from lrtl.files import write_csv
-from tests.benchmarks.pipeline import demo_pipeline
+from tests.benchmarks.pipeline import pipeline
 from tests.benchmarks.raft import raft_speed
 from tests.benchmarks.step import step_losses
 from tests.benchmarks.stores import stores
@@ -35,7 +35,7 @@ def main() -> None:
         *tracker_seconds(),
         *tracker_precision(),
         *stores(),
-        demo_pipeline(),
+        *pipeline(),
     ]
     table = pd.DataFrame(rows, columns=["name", "value", "unit", "reference"])
     write_csv(table, Path(__file__).parents[2] / "results" / "benchmarks.csv")
