@@ -108,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("-o", "--out", type=Path, required=True, help="folder for masks and pictures")
     verb.add_argument("--quality", default="fast", help="preset of config.yaml: fast, cpu or paper")
     verb.add_argument("--frames", default=":", help="FIRST:END of every clip, END left out")
+    verb.add_argument("--each", action="store_true", help="train a network on every clip alone")
     verb.add_argument("--components", type=int, help="segments predicted before merging, K")
     verb.add_argument("--size", type=int, nargs=2, help="height and width in px of the network")
     verb = add(_plan)
@@ -242,7 +243,9 @@ def _segment(a: argparse.Namespace) -> None:
         raise ValueError(f"--frames is {a.frames!r}, expected FIRST:END, for instance 0:100")
     frames = int(first or 0), int(end) if end else None
     settings = clip_settings(a.components, a.size)
-    segment_clips(a.clips, a.out, a.quality, frames, settings, a.threads, a.mirror, parser())
+    segment_clips(
+        a.clips, a.out, a.quality, frames, settings, a.threads, a.mirror, a.each, parser()
+    )
 
 
 def _plan(a: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ from lrtl.plan import as_text, plan
 
 ROOT = Path(__file__).parents[1]  # the checkout, with Snakefile and config.yaml
 RUN = Path("clips/lrtl/seed0")
-SETTINGS = "clips.yaml"  # of the clips of a call
+WORK, SETTINGS = "work", "clips.yaml"  # in the output: the workflow's folder; what it is told
 
 
 def segment_clips(
@@ -31,9 +31,10 @@ def segment_clips(
     settings: dict,
     cores: int,
     mirror: str | None = None,
+    each: bool = False,
     parser: ArgumentParser | None = None,
 ) -> list[Shot]:
-    """Segment what moves in some clips; one network is trained on all of them.
+    """Segment what moves in some clips.
 
     Writes to `out` per shot: `{shot}.mp4`, the overlay; `{shot}.png`, the contact sheet; and
     `{shot}/`, an indexed PNG per frame. What they are made from stays in `out/work`, so that a
@@ -47,6 +48,7 @@ def segment_clips(
         settings: sections of `config.yaml` in which these clips differ.
         cores: of this machine.
         mirror: a folder or URL with weights under their published names; searched first.
+        each: train a network on every shot, in place of one on all of them.
         parser: of the command line of `lrtl`; with it an estimate of the time is printed first.
 
     Raises:
@@ -57,18 +59,24 @@ def segment_clips(
         raise ValueError(f"{ROOT} has no Snakefile; run lrtl from a checkout of the project")
     if quality == "paper" and not torch.cuda.is_available():
         raise ValueError("quality paper takes days without a GPU; use fast or cpu")
-    out, work = Path(out), Path(out).resolve() / "work"
+    out = Path(out)
     clips = [clip for path in paths for clip in find_clips(path)]
     _check_out(out, [*paths, *clips])
     shots = [shot for clip in clips for shot in find_shots(clip, *frames)]
-    arguments = _arguments(shots, work, quality, settings, mirror)
-    if parser is not None:
-        print(as_text(plan(arguments, parser, work)), flush=True)
-    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", str(cores)]
-    if subprocess.run(command).returncode:
-        raise ValueError(f"a job failed, see above; the same command goes on from {work}")
-    for shot in shots:
-        _deliver(shot.name, work / "results", out)
+    _check_names(shots)
+    groups = {shot.name: [shot] for shot in shots} if each else {"together": shots}
+    runs = {}
+    for name, group in groups.items():
+        work = out.resolve() / WORK / name
+        runs[work] = _arguments(group, work, quality, settings, mirror)
+        if parser is not None:
+            print(as_text(plan(runs[work], parser, work)), flush=True)
+    for (work, arguments), group in zip(runs.items(), groups.values(), strict=True):
+        command = [sys.executable, "-m", "snakemake", *arguments, "--cores", str(cores)]
+        if subprocess.run(command).returncode:
+            raise ValueError(f"a job failed, see above; the same command goes on from {work}")
+        for shot in group:
+            _deliver(shot.name, work / "results", out)
     print(f"Done: {', '.join(f'{out / shot.name}.mp4' for shot in shots)}")
     return shots
 
@@ -128,8 +136,19 @@ def _check_out(out: Path, inputs: list[Path]) -> None:
             path.is_dir() and out.resolve().is_relative_to(path.resolve())
         ):
             raise ValueError(f"{out} and the clip {path} overlap; name a folder elsewhere with -o")
-    if out.is_dir() and any(out.iterdir()) and not (out / "work" / SETTINGS).exists():
+    ours = any((out / WORK).glob(f"*/{SETTINGS}"))
+    if out.is_dir() and any(out.iterdir()) and not ours:
         raise ValueError(f"{out} holds other files; name a new or empty folder with -o")
+
+
+def _check_names(shots: list[Shot]) -> None:
+    """Stop unless every shot has a place of its own in the output."""
+    names = [shot.name for shot in shots]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two clips are called {twice[0]}; rename one of them")
+    if WORK in names:
+        raise ValueError(f"a clip cannot be called {WORK}; rename it")
 
 
 def _arguments(
@@ -137,11 +156,6 @@ def _arguments(
 ) -> list[str]:
     """Write what the workflow is told of the clips, and return Snakemake's arguments."""
     names = [shot.name for shot in shots]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"two clips are called {twice[0]}; rename one of them")
-    if work.name in names:
-        raise ValueError(f"a clip cannot be called {work.name}; rename it")
     if mirror and "://" not in mirror:
         mirror = str(Path(mirror).resolve())
     for shot in shots:

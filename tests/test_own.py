@@ -34,19 +34,30 @@ def test_a_clip_with_a_cut_becomes_masks_and_pictures(tmp_path, capfd):
     write_video(tmp_path / "clip.mp4", pan(0, 16) + pan(2, 14))
     write_video(tmp_path / "two.mp4", pan(0, 2))
     clips, out = [tmp_path / "clip.mp4", tmp_path / "two.mp4"], tmp_path / "out"
-    segment_clips(clips, out, "fast", (0, None), SHORT, 2, parser())
+    segment_clips(clips, out, "fast", (0, None), SHORT, 2, parser=parser())
     printed = capfd.readouterr().out
     assert "together" in printed and "CPU hours" in printed
     names = {"clip_1": 16, "clip_2": 14, "two": 2}
     for name, length in names.items():
         assert len(list((out / name).glob("*.png"))) == length
         assert (out / f"{name}.mp4").stat().st_size > 0 and (out / f"{name}.png").exists()
-    trained = out / "work/results/runs/clips/lrtl/seed0/weights.safetensors"
+    trained = out / "work/together/results/runs/clips/lrtl/seed0/weights.safetensors"
     before = trained.stat().st_mtime_ns
     segment_clips(clips, out, "fast", (0, None), SHORT, 2)
     assert trained.stat().st_mtime_ns == before
     segment_clips(clips[1:], out, "fast", (0, None), SHORT, 2)
     assert trained.stat().st_mtime_ns > before
+
+
+def test_clips_may_be_trained_on_one_by_one(tmp_path):
+    for name in ("a", "b"):
+        write_video(tmp_path / f"{name}.mp4", pan(0, 2))
+    clips, out = [tmp_path / "a.mp4", tmp_path / "b.mp4"], tmp_path / "out"
+    segment_clips(clips, out, "fast", (0, None), SHORT, 2, each=True)
+    for name in ("a", "b"):
+        assert len(list((out / name).glob("*.png"))) == 2
+        run = out / "work" / name / "results/runs/clips/lrtl/seed0"
+        assert (run / "weights.safetensors").exists()
 
 
 def test_an_array_becomes_masks(monkeypatch):
