@@ -53,7 +53,7 @@ def show(path: Path, out: Path | None = None, sequence: Path | None = None) -> P
     path = Path(path)
     if not path.exists():
         raise ValueError(f"there is no {path}; what can be shown: {SHOWN}")
-    out = _target(path, out)
+    out = _target(path, sequence, out)
     run = path.parent if path.name == METRICS else path
     if (run / METRICS).exists() or path.suffix == ".csv":
         if sequence:
@@ -66,13 +66,14 @@ def show(path: Path, out: Path | None = None, sequence: Path | None = None) -> P
     return out
 
 
-def _target(path: Path, out: Path | None) -> Path:
+def _target(path: Path, sequence: Path | None, out: Path | None) -> Path:
     """Where the picture goes: never into a product, and by default on nothing that is there."""
     target = out or Path(f"{path.resolve().stem}.png")
     if target.suffix != ".png":
         raise ValueError(f"{target} is no name of a PNG; let it end in .png")
-    if path.resolve() in (target.resolve(), *target.resolve().parents):
-        raise ValueError(f"{target} is in {path}, which is to be shown; name another with -o")
+    for given in filter(None, (path, sequence)):
+        if given.resolve() in (target.resolve(), *target.resolve().parents):
+            raise ValueError(f"{target} is in {given}, which is to be shown; name another with -o")
     if out is None and target.exists():
         raise ValueError(f"{target} is there already; name the picture with -o")
     return target
@@ -86,13 +87,21 @@ def _show_folder(path: Path, sequence: Sequence | None, out: Path) -> None:
     elif (path / "steps/zarr.json").exists():
         track_sheet(TrackStore.open(path), sequence, name, out)
     elif path.is_dir() and any(path.glob("*.png")):
-        if (path / SUMS).exists():
-            check_folder(path)
+        _check_masks(path)
         segment_sheet(path, sequence, out)
     else:
         inside = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
         one = f"; show what is in it, for instance {inside[0]}" if inside else ""
         raise ValueError(f"{path} is nothing that can be shown{one}; what can be: {SHOWN}")
+
+
+def _check_masks(path: Path) -> None:
+    """Check a folder against its checksums if it has some."""
+    try:
+        if (path / SUMS).exists():
+            check_folder(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete {path} and run its rule again") from error
 
 
 def _sequence_of(path: Path) -> Sequence | None:

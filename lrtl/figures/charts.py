@@ -20,12 +20,13 @@ def curves(table: pd.DataFrame, title: str) -> Figure:
     figure, panels = _panels(len(names), 3, (4.2, 2.4), title)
     window = max(len(table) // SMOOTH, 1)
     for axes, name in zip(panels, names, strict=True):
-        values = table[name]
-        mean = values.rolling(window, center=True, min_periods=1).mean()
-        axes.plot(table["step"], values, alpha=0.3, linewidth=0.5)
-        axes.plot(table["step"], mean, color=COLOURS[0])
         axes.set(title=name.replace("_", " "), xlabel="step")
-        if name != "rate" and (values > 0).all():
+        values, noisy = table[name], name != "rate"
+        axes.plot(table["step"], values, alpha=0.3 if noisy else 1, linewidth=0.5 if noisy else 1.5)
+        if noisy:
+            mean = values.rolling(window, center=True, min_periods=1).mean()
+            axes.plot(table["step"], mean, color=COLOURS[0])
+        if noisy and (values > 0).all():
             axes.set_yscale("log", subs=[])
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter("{x:g}")

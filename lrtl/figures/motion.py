@@ -25,7 +25,7 @@ def motion_sheet(sequence: Sequence, flow: FlowStore, tracks: TrackStore, out: P
     """
     chosen = _frames(sequence, flow, tracks)
     rows = {"frame": [sequence.frame(i) for i in chosen]}
-    gap = min(gap for gap in flow.attributes["gaps"] if gap > 0)
+    gap = min(flow.attributes["gaps"], key=lambda gap: (abs(gap), gap < 0))
     flows, flow_legend = _flow_rows(flow, chosen, [gap])
     trails, track_legend = _track_row(tracks, chosen, sequence)
     title = f"{sequence.name}: motion"
@@ -92,12 +92,14 @@ def _flow_rows(store: FlowStore, chosen: np.ndarray, gaps: list[int]) -> tuple[d
         for gap in gaps
     }
     lengths = [np.hypot(*flow) for row in flows.values() for flow in row if flow is not None]
+    if not lengths:
+        raise ValueError(f"{store.path} has no flow of frames {chosen.tolist()} at gaps {gaps}")
     radius = max(float(np.quantile(np.stack(lengths), QUANTILE)), 1.0)
     rows = {
         name: [flow if flow is None else flow_colours(flow, radius) for flow in row]
         for name, row in flows.items()
     }
-    text = f"radius {radius:.3g} px in {about['width']} x {about['height']}"
+    text = f"radius {radius:.3g} px in {about['width']} x {about['height']}, darker beyond"
     return rows, [(text, wheel(TITLE - 4))]
 
 

@@ -38,7 +38,7 @@ def write_sheet(
 
     The first picture sets the shape of all; None leaves its place white.
     """
-    height, width = next(iter(rows.values()))[0].shape[:2]
+    height, width = next(p for row in rows.values() for p in row if p is not None).shape[:2]
     cell = (SHEET_WIDTH, round(SHEET_WIDTH * height / width))
     sheet = _titled(title, columns, list(rows), legend, cell)
     for row, pictures in enumerate(rows.values()):
