@@ -42,6 +42,7 @@ def scores(table: pd.DataFrame, title: str) -> Figure:
             axes.plot(100 * rows["J_oracle"].to_numpy(), color="0.65", label="J, oracle")
         axes.plot(100 * rows["J"].to_numpy(), label="J")
         axes.set(title=sequence, ylim=(0, 100), xlabel="annotated frame")
+        axes.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure
 

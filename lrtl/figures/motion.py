@@ -14,7 +14,7 @@ from lrtl.motion.store import FlowStore, TrackStore
 REACH = 10  # frames either way that trails are drawn through; longer ones hide each other
 PAPER = 240  # grey of what trails are drawn on where there are no frames
 WASH = 0.45  # share of white in a frame under trails
-QUANTILE = 0.99  # of the lengths in a sheet that are within the wheel's radius
+QUANTILE = 0.998  # of the lengths in a sheet that are within the wheel's radius
 
 
 def motion_sheet(sequence: Sequence, flow: FlowStore, tracks: TrackStore, out: Path) -> None:

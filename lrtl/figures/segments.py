@@ -129,24 +129,20 @@ def segment_sheet(folder: Path, sequence: Sequence | None, out: Path) -> None:
     paths = [paths[i] for i in spaced(len(paths), SHEET_FRAMES)]
     size = (sequence.height, sequence.width) if sequence else None
     masks = [read_mask(path, size) for path in paths]
-    ids = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
-    ids = ids[ids > 0]
+    ids = [int(i) for i in sorted(set().union(*map(np.unique, masks))) if i > 0]
+    several = len(ids) > 1
     pictures = []
     for path, mask in zip(paths, masks, strict=True):
         frame, truth = _frame_of(path, sequence, mask.shape)
-        line = outline_width(frame)
-        if len(ids) > 1:
-            coloured = draw_components(frame, mask)
-            picture = np.where(mask[..., None] > 0, coloured, frame)
+        if several:
+            picture = np.where(mask[..., None] > 0, draw_components(frame, mask), frame)
             _outline_truth(picture, truth)
         else:
-            picture = draw_foreground(frame, mask > 0, truth, line)
+            picture = draw_foreground(frame, mask > 0, truth, outline_width(frame))
         pictures.append(picture)
-    legend = LEGEND[:1]
-    if len(ids) > 1:
-        legend = [(f"id {i}", swatch(tuple(COMPONENTS[i % len(COMPONENTS)]), 6)) for i in ids]
-    legend = legend + (_truth_legend(sequence) if sequence else [])
-    rows = {"segments" if len(ids) > 1 else "foreground": pictures}
+    colours = [(f"id {i}", swatch(COMPONENTS[i % len(COMPONENTS)], 6)) for i in ids]
+    legend = (colours if several else LEGEND[:1]) + _truth_legend(sequence)
+    rows = {"segments" if several else "foreground": pictures}
     write_sheet(folder.resolve().name, [path.stem for path in paths], rows, legend, out)
 
 
@@ -161,15 +157,14 @@ def _frame_of(path: Path, sequence: Sequence | None, size: tuple[int, int]):
     return sequence.frame(index), sequence.mask(index)
 
 
-def _truth_legend(sequence: Sequence) -> list:
-    return LEGEND[1:] if sequence.annotated else []
+def _truth_legend(sequence: Sequence | None) -> list:
+    return LEGEND[1:] if sequence and sequence.annotated else []
 
 
 def _outline_truth(picture: np.ndarray, truth: np.ndarray | None) -> None:
     """Outline every object of the ground truth (H, W), if there is any, in place."""
-    for identity in np.unique(truth if truth is not None else 0):
-        if identity:
-            _outline(picture, truth == identity, TRUTH, outline_width(picture))
+    for identity in np.unique(truth[truth > 0]) if truth is not None else ():
+        _outline(picture, truth == identity, TRUTH, outline_width(picture))
 
 
 def draw_foreground(

@@ -1,5 +1,6 @@
 """Sheets of pictures: rows with names, columns with captions, a title and a legend."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -26,9 +27,9 @@ def outline_width(frame: np.ndarray) -> int:
     return max(1, round(1.5 * frame.shape[1] / SHEET_WIDTH))
 
 
-def swatch(colour: tuple[int, int, int], half: int) -> np.ndarray:
+def swatch(colour: Iterable[float], half: int) -> np.ndarray:
     """A patch of a colour for a legend, `half` of its height in px."""
-    return np.full((2 * half + 1, 17, 3), colour, np.uint8)
+    return np.full((2 * half + 1, 17, 3), tuple(colour), np.uint8)
 
 
 def write_sheet(
