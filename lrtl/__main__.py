@@ -30,7 +30,7 @@ from lrtl.crf import REFINERS
 from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
-from lrtl.figures import comparison, contact_sheet, overlay
+from lrtl.figures import comparison, contact_sheet, motion_sheet, overlay
 from lrtl.files import write_csv
 from lrtl.landscape import landscape, landscape_table
 from lrtl.masks import write_masks
@@ -118,6 +118,11 @@ def parser() -> argparse.ArgumentParser:
     add(_movi_segment, MoviConfig, video=Path, method=str, out=Path)
     add(_movi_table, videos=[Path], labels=[Path], scores=Path, table=Path)
     add(_movi_landscape, FeasibilityConfig, file=Path, rows=Path, figure=Path, masks=Path)
+    verb = add(_show)
+    verb.add_argument("path", type=Path, help="a product of the pipeline, wherever it lies")
+    verb.add_argument("-o", "--out", type=Path, help="the picture, a PNG; by default PATH's name")
+    verb.add_argument("--sequence", type=Path, help="the prepared sequence that PATH is of")
+    add(_motion_sheet, sequence=Path, flow=Path, tracks=Path, out=Path)
     add(_verify).add_argument("results", type=Path, help="a folder of products")
     return top
 
@@ -280,6 +285,19 @@ def _movi_landscape(a: argparse.Namespace) -> None:
     from lrtl.feasibility import feasibility  # matplotlib takes a second to import
 
     feasibility(a.file, from_flags(a, FeasibilityConfig), a.rows, a.figure, a.masks)
+
+
+def _show(a: argparse.Namespace) -> None:
+    """Draw any product of the pipeline: frames, motion, masks, training curves, scores, tables."""
+    from lrtl.show import show  # matplotlib takes a second to import
+
+    print(show(a.path, a.out, a.sequence))
+
+
+def _motion_sheet(a: argparse.Namespace) -> None:
+    """Draw the flow and the tracks of a sequence."""
+    sequence, flow, tracks = Sequence.open(a.sequence), FlowStore.open(a.flow), a.tracks
+    motion_sheet(sequence, flow, TrackStore.open(tracks), a.out)
 
 
 def _verify(a: argparse.Namespace) -> None:

@@ -3,7 +3,6 @@
 from itertools import product
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import torch
@@ -14,12 +13,12 @@ from lrtl.corruption import add_noise, restructure, soften
 from lrtl.datasets.layout import PALETTE
 from lrtl.datasets.movi import read_video
 from lrtl.datasets.trajectories import RigidVideo
-from lrtl.files import whole_file, write_csv
+from lrtl.figures.style import write_chart
+from lrtl.files import write_csv
 from lrtl.losses import trajectory_loss
 from lrtl.movi import normalised_tracks
 
 CLASSES = 20  # K of appendix D
-STYLE = {"font.size": 9, "axes.grid": True, "grid.alpha": 0.3, "svg.hashsalt": "lrtl"}
 
 
 def feasibility(path: Path, config: FeasibilityConfig, rows: Path, figure: Path, masks: Path):
@@ -31,10 +30,8 @@ def feasibility(path: Path, config: FeasibilityConfig, rows: Path, figure: Path,
     video = read_video(path)
     table = losses(video, config)
     write_csv(table, rows)
-    with matplotlib.rc_context(STYLE), whole_file(figure) as temporary:
-        draw(video, config, table).savefig(temporary, dpi=150, metadata={"Software": None})
-    with matplotlib.rc_context(STYLE), whole_file(masks) as temporary:
-        draw_masks(video, config).savefig(temporary, dpi=150, metadata={"Software": None})
+    write_chart(lambda: draw(video, config, table), figure)
+    write_chart(lambda: draw_masks(video, config), masks)
 
 
 def losses(video: RigidVideo, config: FeasibilityConfig) -> pd.DataFrame:

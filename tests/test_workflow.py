@@ -209,6 +209,8 @@ def test_demo_from_frames_to_table_and_what_reruns(checkout):
     assert (checkout / "results/figures/demo_comparison.png").stat().st_size > 1000
     for name in ("comet.mp4", "box.mp4", "box.png"):
         assert (checkout / "results/pictures/demo/lrtl/seed0" / name).stat().st_size > 1000
+    for name in ("pictures/demo/motion/comet.png", "figures/demo/flow_only/seed0_curves.png"):
+        assert (checkout / "results" / name).stat().st_size > 1000
     landscape = pd.read_csv(checkout / "results/demo_landscape.csv").set_index("sequence")
     assert landscape.loc["mean", "true"] < landscape.loc["mean", ["halves", "random"]].min()
 

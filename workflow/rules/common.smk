@@ -220,11 +220,17 @@ def runs_timed(pattern):
 
 
 def products(dataset):
-    """Tables, loss landscape and comparison of a dataset with ground truth."""
+    """Tables, loss landscape, comparison and training curves of a dataset with ground truth."""
     return [
         f"results/{dataset}_table.csv",
         f"results/{dataset}_landscape.csv",
         f"results/figures/{dataset}_comparison.png",
+        *expand(
+            "results/figures/{dataset}/{experiment}/seed{seed}_curves.png",
+            dataset=dataset,
+            experiment=config["tables"][dataset],
+            seed=run_seeds(config, dataset),
+        ),
     ]
 
 
@@ -241,6 +247,15 @@ def pictures_of(dataset):
         )
 
     return of
+
+
+def motion_of(dataset):
+    """Input function: the sheets of a dataset's flow and tracks."""
+    return lambda wildcards: expand(
+        "results/pictures/{dataset}/motion/{sequence}.png",
+        dataset=dataset,
+        sequence=sequences(dataset),
+    )
 
 
 def videos(pattern):

@@ -144,6 +144,56 @@ rule pictures:
         """
 
 
+rule motion_sheet:
+    """Draw the flow and the tracks of one sequence."""
+    input:
+        sequence="results/datasets/{dataset}/{sequence}",
+        flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
+        tracks=motion("results/tracks/{dataset}/{sequence}/{tracker}.zarr"),
+    output:
+        "results/pictures/{dataset}/motion/{sequence}.png",
+    log:
+        "logs/motion_sheet/{dataset}/{sequence}.log",
+    benchmark:
+        "benchmarks/motion_sheet/{dataset}/{sequence}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="10m",
+    shell:
+        r"""
+        lrtl motion-sheet \
+            --sequence {input.sequence:q} \
+            --flow {input.flow:q} \
+            --tracks {input.tracks:q} \
+            --out {output:q} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule curves:
+    """Draw the training curves of one run."""
+    input:
+        "results/runs/{dataset}/{experiment}/seed{seed}/metrics.csv",
+    output:
+        "results/figures/{dataset}/{experiment}/seed{seed}_curves.png",
+    log:
+        "logs/curves/{dataset}/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/curves/{dataset}/{experiment}/seed{seed}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    shell:
+        r"""
+        lrtl show {input:q} --out {output:q} \
+            2>&1 | tee {log:q}
+        """
+
+
 rule comparison:
     """Draw the experiments of a dataset side by side."""
     input:
@@ -185,6 +235,7 @@ rule demo:
     input:
         products("demo"),
         pictures_of("demo"),
+        motion_of("demo"),
 
 
 rule davis:
@@ -192,6 +243,7 @@ rule davis:
     input:
         products("davis"),
         pictures_of("davis"),
+        motion_of("davis"),
 
 
 rule segtrackv2:
@@ -199,6 +251,7 @@ rule segtrackv2:
     input:
         products("segtrackv2"),
         pictures_of("segtrackv2"),
+        motion_of("segtrackv2"),
 
 
 rule fbms59:
@@ -206,6 +259,7 @@ rule fbms59:
     input:
         products("fbms59"),
         pictures_of("fbms59"),
+        motion_of("fbms59"),
 
 
 rule clips:

@@ -1,4 +1,4 @@
-"""Pictures of results: overlay videos and contact sheets, in one style."""
+"""Pictures of masks and components: overlay videos, contact sheets and comparisons."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from lrtl.datasets.layout import Sequence, read_mask
+from lrtl.figures.sheets import SHEET_FRAMES, outline_width, spaced, swatch, write_sheet
 from lrtl.files import whole_file
 
 FOREGROUND = (255, 64, 64)
@@ -22,11 +22,7 @@ COMPONENTS = np.array(
 )
 TINT = 0.45  # share of the colour in a foreground
 FRAME_RATE = 12  # frames per second of an overlay
-SHEET_FRAMES = 6
-SHEET_WIDTH = 280  # px of a picture in a sheet
-LEGEND = [("foreground", FOREGROUND, 6), ("ground truth", TRUTH, 2)]  # with half its height in px
-GAP, MARGIN, TITLE, CAPTION = 4, 30, 44, 20  # px between pictures, and of the text around them
-INK, GREY = (30, 30, 30), (110, 110, 110)
+LEGEND = [("foreground", swatch(FOREGROUND, 6)), ("ground truth", swatch(TRUTH, 2))]
 
 
 def overlay(sequence: Sequence, masks: Path, out: Path) -> None:
@@ -64,18 +60,18 @@ def contact_sheet(sequence: Sequence, masks: Path, components: Path, out: Path) 
     """
     size = (sequence.height, sequence.width)
     rows: dict[str, list] = {"frame": [], "components": [], "foreground": []}
-    chosen = _spaced(len(sequence.frames), SHEET_FRAMES)
+    chosen = spaced(len(sequence.frames), SHEET_FRAMES)
     for index in chosen:
         frame, stem = sequence.frame(index), sequence.frames[index]
         labels = read_mask(components / f"{stem}.png", size)
         mask = read_mask(masks / f"{stem}.png", size) > 0
-        foreground = draw_foreground(frame, mask, sequence.mask(index), _line(frame))
+        foreground = draw_foreground(frame, mask, sequence.mask(index), outline_width(frame))
         for row, picture in zip(
             rows, (frame, draw_components(frame, labels), foreground), strict=True
         ):
             rows[row].append(picture)
-    legend = LEGEND if sequence.annotated else LEGEND[:1]
-    _write_sheet(sequence.name, [sequence.frames[i] for i in chosen], rows, legend, out)
+    legend = LEGEND[:1] + _truth_legend(sequence)
+    write_sheet(sequence.name, [sequence.frames[i] for i in chosen], rows, legend, out)
 
 
 def comparison(sequences: list[Sequence], runs: list[Path], title: str, out: Path) -> None:
@@ -94,28 +90,81 @@ def comparison(sequences: list[Sequence], runs: list[Path], title: str, out: Pat
     """
     names = [run.parent.name for run in runs]
     rows: dict[str, list] = {row: [] for row in ("frame", "ground truth", *names)}
-    chosen = [sequences[i] for i in _spaced(len(sequences), SHEET_FRAMES)]
+    chosen = [sequences[i] for i in spaced(len(sequences), SHEET_FRAMES)]
     for sequence in chosen:
         stem = sequence.annotated[len(sequence.annotated) // 2]
         index, size = sequence.frames.index(stem), (sequence.height, sequence.width)
         frame, truth = sequence.frame(index), sequence.mask(index)
-        line = _line(frame)
+        line = outline_width(frame)
         rows["frame"].append(frame)
         rows["ground truth"].append(draw_foreground(frame, truth > 0, None, line))
         for name, run in zip(names, runs, strict=True):
             mask = read_mask(run / sequence.name / f"{stem}.png", size) > 0
             rows[name].append(draw_foreground(frame, mask, None, line))
-    _write_sheet(title, [sequence.name for sequence in chosen], rows, LEGEND[:1], out)
+    write_sheet(title, [sequence.name for sequence in chosen], rows, LEGEND[:1], out)
 
 
-def _spaced(count: int, most: int) -> np.ndarray:
-    """At most `most` of `count` indices, evenly spaced, the first and the last among them."""
-    return np.unique(np.linspace(0, count - 1, most).round().astype(int))
+def sequence_sheet(sequence: Sequence, out: Path) -> None:
+    """Write a sheet (PNG) of evenly spaced frames with their ground truth outlined."""
+    chosen = spaced(len(sequence.frames), SHEET_FRAMES)
+    pictures = []
+    for index in chosen:
+        picture = sequence.frame(index)
+        _outline_truth(picture, sequence.mask(index))
+        pictures.append(picture)
+    title, legend = f"{sequence.name}: {len(sequence.frames)} frames", _truth_legend(sequence)
+    write_sheet(title, [sequence.frames[i] for i in chosen], {"frame": pictures}, legend, out)
 
 
-def _line(frame: np.ndarray) -> int:
-    """Thickness in px of an outline on a frame that is drawn small in a sheet."""
-    return max(1, round(1.5 * frame.shape[1] / SHEET_WIDTH))
+def segment_sheet(folder: Path, sequence: Sequence | None, out: Path) -> None:
+    """Write a sheet (PNG) of a folder of indexed PNGs: masks, objects or components.
+
+    Of one id it is the foreground; of several each has its colour but 0, which is left as the
+    frame is. Without a sequence they stand on white.
+
+    Raises:
+        ValueError: a PNG is no mask, or of no frame of the sequence; it is named.
+    """
+    paths = sorted(folder.glob("*.png"))
+    paths = [paths[i] for i in spaced(len(paths), SHEET_FRAMES)]
+    size = (sequence.height, sequence.width) if sequence else None
+    masks = [read_mask(path, size) for path in paths]
+    ids = [int(i) for i in sorted(set().union(*map(np.unique, masks))) if i > 0]
+    several = len(ids) > 1
+    pictures = []
+    for path, mask in zip(paths, masks, strict=True):
+        frame, truth = _frame_of(path, sequence, mask.shape)
+        if several:
+            picture = np.where(mask[..., None] > 0, draw_components(frame, mask), frame)
+            _outline_truth(picture, truth)
+        else:
+            picture = draw_foreground(frame, mask > 0, truth, outline_width(frame))
+        pictures.append(picture)
+    colours = [(f"id {i}", swatch(COMPONENTS[i % len(COMPONENTS)], 6)) for i in ids]
+    legend = (colours if several else LEGEND[:1]) + _truth_legend(sequence)
+    rows = {"segments" if several else "foreground": pictures}
+    write_sheet(folder.resolve().name, [path.stem for path in paths], rows, legend, out)
+
+
+def _frame_of(path: Path, sequence: Sequence | None, size: tuple[int, int]):
+    """The frame (H, W, 3) that a mask is of, white without a sequence, and its ground truth."""
+    if sequence is None:
+        return np.full((*size, 3), 255, np.uint8), None
+    if path.stem not in sequence.frames:
+        remedy = "name the sequence it was made from"
+        raise ValueError(f"{path} is of no frame of {sequence.folder}; {remedy}")
+    index = sequence.frames.index(path.stem)
+    return sequence.frame(index), sequence.mask(index)
+
+
+def _truth_legend(sequence: Sequence | None) -> list:
+    return LEGEND[1:] if sequence and sequence.annotated else []
+
+
+def _outline_truth(picture: np.ndarray, truth: np.ndarray | None) -> None:
+    """Outline every object of the ground truth (H, W), if there is any, in place."""
+    for identity in np.unique(truth[truth > 0]) if truth is not None else ():
+        _outline(picture, truth == identity, TRUTH, outline_width(picture))
 
 
 def draw_foreground(
@@ -146,44 +195,3 @@ def draw_components(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _outline(picture: np.ndarray, mask: np.ndarray, colour: tuple, width: int) -> None:
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, contours, -1, colour, width, cv2.LINE_AA)
-
-
-def _corner(row: int, column: int, cell: tuple[int, int]) -> tuple[int, int]:
-    """Upper left corner (x, y) of a picture in a sheet of pictures of size `cell` = (w, h)."""
-    return MARGIN + column * (cell[0] + GAP), TITLE + CAPTION + row * (cell[1] + GAP)
-
-
-def _write_sheet(title: str, columns: list[str], rows: dict, legend: list, out: Path) -> None:
-    """Write a sheet of pictures, a list for the name of each row; the first sets their shape."""
-    height, width = next(iter(rows.values()))[0].shape[:2]
-    cell = (SHEET_WIDTH, round(SHEET_WIDTH * height / width))
-    sheet = _titled(title, columns, list(rows), legend, cell)
-    for row, pictures in enumerate(rows.values()):
-        for column, picture in enumerate(pictures):
-            small = cv2.resize(picture, cell, interpolation=cv2.INTER_AREA)
-            sheet.paste(Image.fromarray(small), _corner(row, column, cell))
-    with whole_file(out) as temporary:
-        sheet.save(temporary)
-
-
-def _titled(title: str, columns: list[str], rows: list[str], legend: list, cell) -> Image.Image:
-    """A sheet without its pictures: title, legend, and names of rows and columns."""
-    width, height = _corner(len(rows), len(columns), cell)
-    sheet = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(sheet)
-    small = ImageFont.load_default(14)
-    draw.text((MARGIN, TITLE / 2), title, INK, ImageFont.load_default(22), "lm")
-    right = width - GAP
-    for text, colour, half in reversed(legend):
-        draw.text((right, TITLE / 2), text, INK, small, "rm")
-        right -= draw.textlength(text, small) + 8
-        draw.rectangle([right - 16, TITLE / 2 - half, right, TITLE / 2 + half], colour)
-        right -= 40
-    for column, name in enumerate(columns):
-        x, y = _corner(0, column, cell)
-        draw.text((x + cell[0] / 2, y - CAPTION / 2), name, GREY, small, "mm")
-    for row, name in enumerate(rows):
-        label = Image.new("RGB", (cell[1], MARGIN), "white")
-        ImageDraw.Draw(label).text((cell[1] / 2, MARGIN / 2), name, GREY, small, "mm")
-        sheet.paste(label.rotate(90, expand=True), (0, _corner(row, 0, cell)[1]))
-    return sheet

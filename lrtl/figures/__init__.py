@@ -1,0 +1,23 @@
+"""Pictures of what the pipeline makes, in one style: sheets of pictures, and charts."""
+
+from lrtl.figures.motion import motion_sheet
+from lrtl.figures.segments import (
+    FOREGROUND,
+    TRUTH,
+    comparison,
+    contact_sheet,
+    draw_components,
+    draw_foreground,
+    overlay,
+)
+
+__all__ = [
+    "FOREGROUND",
+    "TRUTH",
+    "comparison",
+    "contact_sheet",
+    "draw_components",
+    "draw_foreground",
+    "motion_sheet",
+    "overlay",
+]
