@@ -3,11 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo report test lint bench clean
 
 demo: .venv/installed  ## the embedded demo, from videos to results/demo_table.csv and pictures
 	snakemake --cores 2 demo --config preset=cpu
 	@echo "Done: results/demo_table.csv, results/demo_sequences.csv, results/pictures/demo/"
+
+report: demo  ## the demo's tables, pictures and videos in one file, report.html
+	snakemake demo --report report.html --config preset=cpu
 
 test: .venv/installed  ## all tests; those that need what is not here say so and are skipped
 	pytest
@@ -29,4 +32,4 @@ bench: .venv/installed  ## speed and error figures into results/benchmarks.csv
 	touch $@
 
 clean:  ## remove the environment and every product, not what was downloaded
-	rm -rf .venv results logs benchmarks .snakemake
+	rm -rf .venv results logs benchmarks report.html .snakemake

@@ -9,6 +9,9 @@ min_version("9.27")
 configfile: "config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 check(config, workflow.source_path("workflow/schemas/config.schema.yaml"))
 
 

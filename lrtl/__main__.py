@@ -38,6 +38,7 @@ from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
 from lrtl.own import clip_settings, segment_clips
+from lrtl.pages import write_page
 from lrtl.paper_tables import write_paper_table
 from lrtl.plan import as_text, plan
 from lrtl.samples import Motion
@@ -200,11 +201,14 @@ def _score(a: argparse.Namespace) -> None:
 def _table(a: argparse.Namespace) -> None:
     """Average scores over seeds, beside the papers' figures."""
     write_tables(a.dataset, a.scores, a.runs, a.table, a.sequences)
+    write_page(a.table)
+    write_page(a.sequences)
 
 
 def _paper_table(a: argparse.Namespace) -> None:
     """Repeat a table of a paper, its figures beside."""
     write_paper_table(a.name, a.rows, a.experiments, a.scores, a.runs, a.out)
+    write_page(a.out)
 
 
 def _landscape(a: argparse.Namespace) -> None:
@@ -217,12 +221,14 @@ def _landscape(a: argparse.Namespace) -> None:
 def _landscape_table(a: argparse.Namespace) -> None:
     """Average landscapes over frames and sequences."""
     landscape_table(a.rows, a.out)
+    write_page(a.out)
 
 
 def _pictures(a: argparse.Namespace) -> None:
     """Draw the overlay video and the contact sheet of a sequence."""
     sequence = Sequence.open(a.sequence)
     overlay(sequence, a.masks, a.overlay)
+    write_page(a.overlay)
     contact_sheet(sequence, a.masks, a.components, a.sheet)
 
 
@@ -239,6 +245,7 @@ def _speed(a: argparse.Namespace) -> None:
 def _speed_table(a: argparse.Namespace) -> None:
     """Collect frames per second, a row per network."""
     write_csv(pd.concat(map(pd.read_csv, a.rows)), a.out)
+    write_page(a.out)
 
 
 def _segment(a: argparse.Namespace) -> None:
@@ -278,6 +285,7 @@ def _movi_table(a: argparse.Namespace) -> None:
     from lrtl.movi_table import write_movi_table
 
     write_movi_table(a.videos, a.labels, a.scores, a.table)
+    write_page(a.table)
 
 
 def _movi_landscape(a: argparse.Namespace) -> None:

@@ -1,7 +1,10 @@
-"""Fixtures: real data where there is some, and a small rendered sequence with its motion."""
+"""Fixtures: real data where there is some, a rendered sequence, and the workflow with a run."""
 
 import math
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,55 @@ from lrtl.models import dino
 from lrtl.motion.store import FlowStore
 from tests.models.published import PUBLISHED
 
+ROOT = Path(__file__).parents[1]
+TINY = ["sequences=comet,box", "preset=cpu"]
+
 torch.set_num_threads(2)
+
+
+def snakemake(folder: Path, *arguments: str, config=TINY, **options) -> subprocess.CompletedProcess:
+    """Run the workflow of a checkout in `folder`."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", *config, "--"]
+    command[3:3] = [a for a in arguments if a.startswith("-")]
+    command += [a for a in arguments if not a.startswith("-")]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=environment, **options
+    )
+
+
+def lay_out(folder: Path) -> Path:
+    """Copy the workflow's files to a folder, with a training of few steps."""
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("workflow", "envs", "slurm"):
+        shutil.copytree(ROOT / name, folder / name)
+    edit(folder, "steps: 1000\n", "steps: 30\n      checkpoint_every: 5\n")
+    return folder
+
+
+def edit(checkout: Path, old: str, new: str) -> None:
+    """Change the settings of a checkout."""
+    text = (checkout / "config.yaml").read_text()
+    assert old in text
+    (checkout / "config.yaml").write_text(text.replace(old, new, 1))
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """The workflow's files, with a training of few steps."""
+    return lay_out(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory) -> Path:
+    """A checkout with the products of the demo, and a table of a paper; not to be changed."""
+    folder = lay_out(tmp_path_factory.mktemp("demo"))
+    own = "paper_tables:\n  own: {datasets: [demo], rows: {Flow: flow_only, All of it: lrtl}}\n"
+    edit(folder, "paper_tables:\n", own)
+    run = snakemake(folder, "results/demo_table.csv", "demo", "results/tables/own.csv")
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from lrtl.models import NETWORKS
 from lrtl.motion.flow import ESTIMATORS
 from lrtl.motion.tracks import TRACKERS
 from lrtl.plan import FRAMES, Job, _job, amount, as_text, plan, price
-from tests.test_workflow import ROOT, checkout  # noqa: F401, a fixture
+from tests.conftest import ROOT
 
 FLOW = """    input: results/datasets/davis/dog, resources/weights/raft-small.pth
     output: results/flow/davis/dog/raft_small.zarr
@@ -104,7 +104,7 @@ def test_earlier_jobs_of_the_data_set_count_more(tmp_path):
     assert other["known_from"] == "guess"
 
 
-def test_a_plan_of_a_table(checkout, monkeypatch):  # noqa: F811
+def test_a_plan_of_a_table(checkout, monkeypatch):
     monkeypatch.chdir(checkout)
     targets, config = ["results/tables/lrtl_table4.csv"], ["preset=cpu", "sequences=dog,goat"]
     table = plan([*targets, "--config", *config], parser()).set_index("rule")
@@ -131,7 +131,7 @@ def test_costs_are_of_what_there_is():
     assert (estimated == (costs["device"] == "GPU")).all()  # none was measured on a GPU
 
 
-def test_targets_that_cannot_be_made_are_named(checkout, monkeypatch):  # noqa: F811
+def test_targets_that_cannot_be_made_are_named(checkout, monkeypatch):
     monkeypatch.chdir(checkout)
     with pytest.raises(ValueError, match=r"(?s)cannot plan results/tables/none.csv.*none.csv"):
         plan(["results/tables/none.csv"], parser())

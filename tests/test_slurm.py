@@ -11,8 +11,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.test_workflow import checkout  # noqa: F401
-
 SLURM_CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -81,7 +79,7 @@ def slurm(tmp_path_factory):
         (etc / name).unlink()
 
 
-def test_demo_through_slurm(checkout, slurm):  # noqa: F811
+def test_demo_through_slurm(checkout, slurm):
     """Rules that ask for a GPU get one; the table arrives."""
     command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--latency-wait", "10"]
     command += ["--seconds-between-status-checks", "2"]

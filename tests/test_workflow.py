@@ -17,46 +17,15 @@ import yaml
 
 from lrtl.datasets import fbms59
 from lrtl.datasets.layout import Sequence
+from tests.conftest import edit, snakemake
 from tests.datasets.images import box, write_archive
 from tests.datasets.test_fbms59 import colour, grey
 
-ROOT = Path(__file__).parents[1]
-TINY = ["sequences=comet,box", "preset=cpu"]
 STAGES = {
     "flow": "results/flow/demo/comet/dis.zarr",
     "tracks": "results/tracks/demo/comet/chained_flow.zarr",
     "train": "results/runs/demo/lrtl/seed0/weights.safetensors",
 }
-
-
-def snakemake(folder: Path, *arguments: str, config=TINY, **options) -> subprocess.CompletedProcess:
-    """Run the workflow of a checkout in `folder`."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", *config, "--"]
-    command[3:3] = [a for a in arguments if a.startswith("-")]
-    command += [a for a in arguments if not a.startswith("-")]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env=environment, **options
-    )
-
-
-@pytest.fixture
-def checkout(tmp_path) -> Path:
-    """The workflow's files, with a training of few steps."""
-    for name in ("Snakefile", "config.yaml"):
-        shutil.copy(ROOT / name, tmp_path)
-    for name in ("workflow", "envs", "slurm"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    text = (tmp_path / "config.yaml").read_text()
-    text = text.replace("steps: 1000\n", "steps: 30\n      checkpoint_every: 5\n", 1)
-    (tmp_path / "config.yaml").write_text(text)
-    return tmp_path
-
-
-def edit(checkout: Path, old: str, new: str) -> None:
-    text = (checkout / "config.yaml").read_text()
-    assert old in text
-    (checkout / "config.yaml").write_text(text.replace(old, new, 1))
 
 
 def jobs(output: str) -> set[str]:
@@ -193,34 +162,33 @@ def test_sequences_of_one_dataset_come_from_two_archives(checkout):
     assert archives == ["FBMS_Testset.zip", "FBMS_Trainingset.zip"]
 
 
-def test_demo_from_frames_to_table_and_what_reruns(checkout):
-    own = "paper_tables:\n  own: {datasets: [demo], rows: {Flow: flow_only, All of it: lrtl}}\n"
-    edit(checkout, "paper_tables:\n", own)
-    run = snakemake(checkout, "results/demo_table.csv", "demo", "results/tables/own.csv")
-    assert run.returncode == 0, run.stdout + run.stderr
-    table = pd.read_csv(checkout / "results/demo_table.csv")
+def test_demo_from_frames_to_table(demo_run):
+    table = pd.read_csv(demo_run / "results/demo_table.csv")
     assert table["experiment"].tolist() == ["flow_only", "lrtl"]
     assert table["J"].between(0, 100).all()
     assert (table["J_oracle"] >= table["J_gt_choice"]).all()
-    own = pd.read_csv(checkout / "results/tables/own.csv")
+    own = pd.read_csv(demo_run / "results/tables/own.csv")
     assert own["row"].tolist() == ["Flow", "All of it"]
     assert own["J"].tolist() == table["J"].tolist()
-    assert (checkout / "results/tables/own.md").read_text().count("\n") == 4
-    assert (checkout / "results/figures/demo_comparison.png").stat().st_size > 1000
+    assert (demo_run / "results/tables/own.md").read_text().count("\n") == 4
+    assert (demo_run / "results/figures/demo_comparison.png").stat().st_size > 1000
     for name in ("comet.mp4", "box.mp4", "box.png"):
-        assert (checkout / "results/pictures/demo/lrtl/seed0" / name).stat().st_size > 1000
+        assert (demo_run / "results/pictures/demo/lrtl/seed0" / name).stat().st_size > 1000
     for name in ("pictures/demo/motion/comet.png", "figures/demo/flow_only/seed0_curves.png"):
-        assert (checkout / "results" / name).stat().st_size > 1000
-    landscape = pd.read_csv(checkout / "results/demo_landscape.csv").set_index("sequence")
+        assert (demo_run / "results" / name).stat().st_size > 1000
+    landscape = pd.read_csv(demo_run / "results/demo_landscape.csv").set_index("sequence")
     assert landscape.loc["mean", "true"] < landscape.loc["mean", ["halves", "random"]].min()
 
-    again = snakemake(checkout, "-n", "results/demo_table.csv")
+
+def test_what_reruns_after_a_change(demo_run, tmp_path):
+    changed = shutil.copytree(demo_run, tmp_path / "changed")
+    again = snakemake(changed, "-n", "results/demo_table.csv")
     assert "Nothing to be done" in again.stdout + again.stderr
-    edit(checkout, "smoothness_weight: 0.1 ", "smoothness_weight: 0.2 ")
-    loss = jobs(snakemake(checkout, "-n", "results/demo_table.csv").stdout)
+    edit(changed, "smoothness_weight: 0.1 ", "smoothness_weight: 0.2 ")
+    loss = jobs(snakemake(changed, "-n", "results/demo_table.csv").stdout)
     assert loss == {"train", "segment", "score", "table"}
-    edit(checkout, "gaps: [-1, 1], updates", "gaps: [-1, 1, 2], updates")
-    gap = jobs(snakemake(checkout, "-n", "results/demo_table.csv").stdout)
+    edit(changed, "gaps: [-1, 1], updates", "gaps: [-1, 1, 2], updates")
+    gap = jobs(snakemake(changed, "-n", "results/demo_table.csv").stdout)
     assert gap == {"flow", "tracks", "train", "segment", "score", "table"}
 
 

@@ -74,6 +74,13 @@ rule movi_table:
         labels=videos("results/movi/{dataset}/{method}/{video}.npz"),
     output:
         table="results/{dataset}_table.csv",
+        page=report(
+            "results/{dataset}_table.html",
+            caption="../report/movi_table.rst",
+            category="Tables",
+            subcategory="{dataset}",
+            labels={"table": "scores"},
+        ),
         scores="results/{dataset}_frames.csv",
     log:
         "logs/movi_table/{dataset}.log",
@@ -104,9 +111,21 @@ rule movi_landscape:
             f"results/movi/{wildcards.dataset}/{config['feasibility']['video']}.npz"
         ),
     output:
-        figure="results/figures/{dataset}_landscape.png",
+        figure=report(
+            "results/figures/{dataset}_landscape.png",
+            caption="../report/movi_landscape.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={"picture": "trajectory loss"},
+        ),
         rows="results/figures/{dataset}_landscape.csv",
-        masks="results/figures/{dataset}_corruptions.png",
+        masks=report(
+            "results/figures/{dataset}_corruptions.png",
+            caption="../report/corruptions.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={"picture": "corruptions"},
+        ),
     log:
         "logs/movi_landscape/{dataset}.log",
     benchmark:

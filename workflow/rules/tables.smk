@@ -9,6 +9,20 @@ rule table:
     output:
         table="results/{dataset}_table.csv",
         sequences="results/{dataset}_sequences.csv",
+        table_page=report(
+            "results/{dataset}_table.html",
+            caption="../report/table.rst",
+            category="Tables",
+            subcategory="{dataset}",
+            labels={"table": "scores"},
+        ),
+        sequences_page=report(
+            "results/{dataset}_sequences.html",
+            caption="../report/sequences.rst",
+            category="Sequences",
+            subcategory="{dataset}",
+            labels={"table": "scores"},
+        ),
     log:
         "logs/table/{dataset}.log",
     benchmark:
@@ -39,6 +53,13 @@ rule paper_table:
         csv="results/tables/{table}.csv",
         markdown="results/tables/{table}.md",
         latex="results/tables/{table}.tex",
+        page=report(
+            "results/tables/{table}.html",
+            caption="../report/paper_table.rst",
+            category="Tables",
+            subcategory="papers",
+            labels={"table": "{table}"},
+        ),
     log:
         "logs/paper_table/{table}.log",
     benchmark:
@@ -71,7 +92,14 @@ rule speed_table:
     input:
         runs_timed("results/speed/davis/{experiment}/seed{seed}.csv"),
     output:
-        "results/tables/lrtl_speed.csv",
+        table="results/tables/lrtl_speed.csv",
+        page=report(
+            "results/tables/lrtl_speed.html",
+            caption="../report/speed.rst",
+            category="Tables",
+            subcategory="papers",
+            labels={"table": "lrtl_speed"},
+        ),
     log:
         "logs/speed_table.log",
     benchmark:
@@ -85,7 +113,7 @@ rule speed_table:
         r"""
         lrtl speed-table \
             --rows {input:q} \
-            --out {output:q} \
+            --out {output.table:q} \
             2>&1 | tee {log:q}
         """
 
@@ -95,7 +123,14 @@ rule landscape_table:
     input:
         each("results/landscape/{dataset}/{sequence}.csv", scored=True),
     output:
-        "results/{dataset}_landscape.csv",
+        table="results/{dataset}_landscape.csv",
+        page=report(
+            "results/{dataset}_landscape.html",
+            caption="../report/landscape.rst",
+            category="Sequences",
+            subcategory="{dataset}",
+            labels={"table": "trajectory loss"},
+        ),
     log:
         "logs/landscape_table/{dataset}.log",
     benchmark:
@@ -109,7 +144,7 @@ rule landscape_table:
         r"""
         lrtl landscape-table \
             --rows {input:q} \
-            --out {output:q} \
+            --out {output.table:q} \
             2>&1 | tee {log:q}
         """
 
@@ -122,7 +157,29 @@ rule pictures:
         components="results/components/{dataset}/{experiment}/seed{seed}/{sequence}",
     output:
         overlay="results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.mp4",
-        sheet="results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.png",
+        overlay_page=report(
+            "results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.html",
+            caption="../report/overlay.rst",
+            category="Videos",
+            subcategory="{dataset}",
+            labels={
+                "sequence": "{sequence}",
+                "experiment": "{experiment}",
+                "seed": "{seed}",
+            },
+        ),
+        sheet=report(
+            "results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.png",
+            caption="../report/sheet.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={
+                "picture": "contact sheet",
+                "sequence": "{sequence}",
+                "experiment": "{experiment}",
+                "seed": "{seed}",
+            },
+        ),
     log:
         "logs/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.log",
     benchmark:
@@ -202,7 +259,13 @@ rule comparison:
             "results/masks/{dataset}/{experiment}/seed{seed}/{sequence}", scored=True
         ),
     output:
-        "results/figures/{dataset}_comparison.png",
+        report(
+            "results/figures/{dataset}_comparison.png",
+            caption="../report/comparison.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={"picture": "comparison"},
+        ),
     log:
         "logs/comparison/{dataset}.log",
     benchmark:

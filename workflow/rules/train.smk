@@ -10,8 +10,28 @@ rule train:
         backbone_weights=backbone_weights_of,
     output:
         weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
-        metrics="results/runs/{dataset}/{experiment}/seed{seed}/metrics.csv",
-        config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
+        metrics=report(
+            "results/runs/{dataset}/{experiment}/seed{seed}/metrics.csv",
+            caption="../report/metrics.rst",
+            category="Training",
+            subcategory="{dataset}",
+            labels={
+                "product": "losses, CSV",
+                "experiment": "{experiment}",
+                "seed": "{seed}",
+            },
+        ),
+        config=report(
+            "results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
+            caption="../report/settings.rst",
+            category="Training",
+            subcategory="{dataset}",
+            labels={
+                "product": "settings, YAML",
+                "experiment": "{experiment}",
+                "seed": "{seed}",
+            },
+        ),
     log:
         "logs/train/{dataset}/{experiment}/seed{seed}.log",
     benchmark:
