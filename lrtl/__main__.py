@@ -20,6 +20,7 @@ from lrtl.config import (
     MergeConfig,
     MoviConfig,
     NetworkConfig,
+    ObjectsConfig,
     Part,
     TracksConfig,
     TrainConfig,
@@ -37,6 +38,7 @@ from lrtl.masks import write_masks
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
+from lrtl.objects import write_objects
 from lrtl.own import clip_settings, segment_clips
 from lrtl.paper_tables import write_paper_table
 from lrtl.plan import as_text, plan
@@ -91,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
     run = {"weights": Path, "backbone-weights": str, "sequence": Path, "flow": Path}
     add(_masks, MergeConfig, **run, masks=Path, components=Path)
+    add(_objects, ObjectsConfig, sequence=Path, masks=Path, tracks=Path, out=Path)
     masks = {"data": Path, "names": str, "components": Path}
     verb = add(_score, EvaluationConfig, dataset=str, **masks, out=Path)
     verb.add_argument("masks", type=Path, help="a folder of masks, {sequence}/{frame}.png")
@@ -176,6 +179,12 @@ def _masks(a: argparse.Namespace) -> None:
     sequence, flow = Sequence.open(a.sequence), FlowStore.open(a.flow)
     merge = from_flags(a, MergeConfig)
     write_masks(a.weights.parent, sequence, flow, merge, a.masks, a.components, a.backbone_weights)
+
+
+def _objects(a: argparse.Namespace) -> None:
+    """Part the foreground of a sequence into objects whose ids stay the same."""
+    sequence, tracks = Sequence.open(a.sequence), TrackStore.open(a.tracks)
+    write_objects(sequence, a.masks, tracks, from_flags(a, ObjectsConfig), a.out)
 
 
 def _score(a: argparse.Namespace) -> None:
