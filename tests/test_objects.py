@@ -8,8 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrtl.config import ObjectsConfig
-from lrtl.datasets import demo
-from lrtl.datasets.layout import Sequence, read_mask, write_mask
+from lrtl.datasets import demo, render
+from lrtl.datasets.layout import (
+    Sequence,
+    encode_jpeg,
+    read_mask,
+    write_mask,
+    write_sequence,
+)
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
 from lrtl.objects import Tracklet, find_objects, find_regions, number_objects, write_objects
@@ -171,13 +177,15 @@ def test_numbers_of_tracklets_by_hand():
 
 @pytest.fixture(scope="module")
 def duet(tmp_path_factory) -> tuple[Sequence, Path]:
-    """Half of the demo's `duet`, its foreground by ground truth, and tracks by its exact flow."""
+    """Half of the demo's `duet`, its true foreground, and tracks by its exact flow."""
     folder, scene = tmp_path_factory.mktemp("duet"), demo.scene("duet")
-    demo.prepare("duet", None, folder / "duet")
-    whole = Sequence.open(folder / "duet")
-    sequence = Sequence(**vars(whole) | {"frames": whole.frames[FIRST : FIRST + HALF]})
+    black = encode_jpeg(np.zeros((*render.SIZE, 3), np.uint8))
+    masks = [(f"{t:05d}", scene.mask(FIRST + t)) for t in range(HALF)]
+    frames = [(name, black) for name, _ in masks]
+    write_sequence(folder / "duet", "demo", "duet", frames, masks, {})
+    sequence = Sequence.open(folder / "duet")
     about = {"gaps": [-1, 1], "estimator": "exact", "weights_sha256": None, "updates": 1}
-    store = FlowStore.build(folder / "flow.zarr", HALF, (whole.height, whole.width), about)
+    store = FlowStore.build(folder / "flow.zarr", HALF, render.SIZE, about)
     for t, name in enumerate(sequence.frames):
         for index, gap in enumerate((-1, 1)):
             if 0 <= t + gap < HALF:
