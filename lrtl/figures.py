@@ -1,5 +1,6 @@
 """Pictures of results: overlay videos and contact sheets, in one style."""
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -39,17 +40,29 @@ def overlay(sequence: Sequence, masks: Path, out: Path) -> None:
         ValueError: a mask is missing or of another size; the file is named.
     """
     size = (sequence.height, sequence.width)
-    line = max(1, round(sequence.width / 400))
-    with whole_file(out) as temporary, av.open(temporary, "w", format="mp4") as video:
+    line = overlay_line(sequence.width)
+
+    def pictures() -> Iterator[np.ndarray]:
+        for index, stem in enumerate(sequence.frames):
+            mask = read_mask(masks / f"{stem}.png", size) > 0
+            yield draw_foreground(sequence.frame(index), mask, sequence.mask(index), line)
+
+    with whole_file(out) as temporary:
+        write_video(pictures(), temporary)
+
+
+def write_video(pictures: Iterable[np.ndarray], out: Path) -> None:
+    """Write pictures (H, W, 3) uint8 as a video (H.264, mp4); of odd sizes the last px is lost."""
+    with av.open(out, "w", format="mp4") as video:
         stream = video.add_stream("libx264", rate=Fraction(FRAME_RATE))
-        stream.height, stream.width = size[0] // 2 * 2, size[1] // 2 * 2
         stream.pix_fmt = "yuv420p"
         # mbtree's vector code reads memory that nothing has set: bytes would differ between runs.
         stream.options = {"crf": "20", "threads": "1", "mbtree": "0"}
-        for index, stem in enumerate(sequence.frames):
-            mask = read_mask(masks / f"{stem}.png", size) > 0
-            picture = draw_foreground(sequence.frame(index), mask, sequence.mask(index), line)
-            picture = np.ascontiguousarray(picture[: stream.height, : stream.width])
+        for index, picture in enumerate(pictures):
+            height, width = (side // 2 * 2 for side in picture.shape[:2])
+            if index == 0:
+                stream.height, stream.width = height, width
+            picture = np.ascontiguousarray(picture[:height, :width])
             video.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         video.mux(stream.encode())
 
@@ -111,6 +124,11 @@ def comparison(sequences: list[Sequence], runs: list[Path], title: str, out: Pat
 def _spaced(count: int, most: int) -> np.ndarray:
     """At most `most` of `count` indices, evenly spaced, the first and the last among them."""
     return np.unique(np.linspace(0, count - 1, most).round().astype(int))
+
+
+def overlay_line(width: int) -> int:
+    """Thickness in px of an outline on a picture that is shown at its own width."""
+    return max(1, round(width / 400))
 
 
 def _line(frame: np.ndarray) -> int:
