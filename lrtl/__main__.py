@@ -42,6 +42,7 @@ from lrtl.objects import write_objects
 from lrtl.own import clip_settings, segment_clips
 from lrtl.paper_tables import write_paper_table
 from lrtl.plan import as_text, plan
+from lrtl.predict import predict_paths, write_foreground
 from lrtl.samples import Motion
 from lrtl.score import score
 from lrtl.speed import measure_speed
@@ -93,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
     run = {"weights": Path, "backbone-weights": str, "sequence": Path, "flow": Path}
     add(_masks, MergeConfig, **run, masks=Path, components=Path)
+    add(_foreground, masks=[Path], components=[Path], out=Path)
     add(_objects, ObjectsConfig, sequence=Path, masks=Path, tracks=Path, out=Path)
     masks = {"data": Path, "names": str, "components": Path}
     verb = add(_score, EvaluationConfig, dataset=str, **masks, out=Path)
@@ -113,6 +115,10 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--frames", default=":", help="FIRST:END of every clip, END left out")
     verb.add_argument("--components", type=int, help="segments predicted before merging, K")
     verb.add_argument("--size", type=int, nargs=2, help="height and width in px of the network")
+    verb = add(_predict, **{"backbone-weights": str})
+    verb.add_argument("trained", type=Path, metavar="run", help="its folder, or its weights")
+    verb.add_argument("paths", type=Path, nargs="+", help="images, videos, folders of frames")
+    verb.add_argument("-o", "--out", type=Path, required=True, help="folder for masks and pictures")
     verb = add(_plan)
     verb.add_argument("targets", nargs="+", help="files or rules, as for snakemake")
     verb.add_argument("--config", nargs="+", default=[], help="settings, as for snakemake")
@@ -179,6 +185,11 @@ def _masks(a: argparse.Namespace) -> None:
     sequence, flow = Sequence.open(a.sequence), FlowStore.open(a.flow)
     merge = from_flags(a, MergeConfig)
     write_masks(a.weights.parent, sequence, flow, merge, a.masks, a.components, a.backbone_weights)
+
+
+def _foreground(a: argparse.Namespace) -> None:
+    """Say how much of each component became foreground in the sequences of a training."""
+    write_foreground(a.masks, a.components, a.out)
 
 
 def _objects(a: argparse.Namespace) -> None:
@@ -252,6 +263,11 @@ def _segment(a: argparse.Namespace) -> None:
     frames = int(first or 0), int(end) if end else None
     settings = clip_settings(a.components, a.size)
     segment_clips(a.clips, a.out, a.quality, frames, settings, a.threads, parser())
+
+
+def _predict(a: argparse.Namespace) -> None:
+    """Apply a trained segmenter to images, videos and folders of frames, without their flow."""
+    predict_paths(a.trained, a.paths, a.out, a.backbone_weights)
 
 
 def _plan(a: argparse.Namespace) -> None:

@@ -212,6 +212,7 @@ rule clips:
     """The masks and pictures of somebody's own clips."""
     input:
         pictures_of("clips"),
+        foregrounds("clips"),
 
 
 rule tables:
