@@ -104,7 +104,8 @@ def parser() -> argparse.ArgumentParser:
     add(_table, dataset=str, scores=[Path], runs=[Path], table=Path, sequences=Path)
     add(_landscape, LossConfig, sequence=Path, tracks=Path, out=Path)
     add(_landscape_table, rows=[Path], out=Path)
-    add(_pictures, sequence=Path, masks=Path, components=Path, overlay=Path, sheet=Path)
+    masks = {"masks": Path, "components": Path, "objects": Path}
+    add(_pictures, sequence=Path, **masks, overlay=Path, sheet=Path)
     add(_comparison, sequences=[Path], runs=[Path], title=str, out=Path)
     add(_speed, **{"weights": Path, "backbone-weights": str, "sequence": Path, "out": Path})
     add(_speed_table, rows=[Path], out=Path)
@@ -237,7 +238,7 @@ def _pictures(a: argparse.Namespace) -> None:
     """Draw the overlay video and the contact sheet of a sequence."""
     sequence = Sequence.open(a.sequence)
     overlay(sequence, a.masks, a.overlay)
-    contact_sheet(sequence, a.masks, a.components, a.sheet)
+    contact_sheet(sequence, a.masks, a.components, a.objects, a.sheet)
 
 
 def _comparison(a: argparse.Namespace) -> None:

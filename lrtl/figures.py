@@ -67,25 +67,28 @@ def write_video(pictures: Iterable[np.ndarray], out: Path) -> None:
         video.mux(stream.encode())
 
 
-def contact_sheet(sequence: Sequence, masks: Path, components: Path, out: Path) -> None:
-    """Write a sheet (PNG) of evenly spaced frames: as they are, components, foreground.
+def contact_sheet(
+    sequence: Sequence, masks: Path, components: Path, objects: Path, out: Path
+) -> None:
+    """Write a sheet (PNG) of evenly spaced frames: as they are, components, foreground, objects.
 
-    The first eight components have colours of their own, further ones repeat them.
+    Eight components, and eight objects, have colours of their own, further ones repeat them.
 
     Raises:
         ValueError: a mask is missing or of another size; the file is named.
     """
     size = (sequence.height, sequence.width)
-    rows: dict[str, list] = {"frame": [], "components": [], "foreground": []}
+    rows: dict[str, list] = {"frame": [], "components": [], "foreground": [], "objects": []}
     chosen = _spaced(len(sequence.frames), SHEET_FRAMES)
     for index in chosen:
         frame, stem = sequence.frame(index), sequence.frames[index]
         labels = read_mask(components / f"{stem}.png", size)
         mask = read_mask(masks / f"{stem}.png", size) > 0
         foreground = draw_foreground(frame, mask, sequence.mask(index), _line(frame))
-        for row, picture in zip(
-            rows, (frame, draw_components(frame, labels), foreground), strict=True
-        ):
+        ids = read_mask(objects / f"{stem}.png", size)
+        coloured = np.where(ids[..., None] > 0, draw_components(frame, ids), frame)
+        pictures = (frame, draw_components(frame, labels), foreground, coloured)
+        for row, picture in zip(rows, pictures, strict=True):
             rows[row].append(picture)
     legend = LEGEND if sequence.annotated else LEGEND[:1]
     _write_sheet(sequence.name, [sequence.frames[i] for i in chosen], rows, legend, out)

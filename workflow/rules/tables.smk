@@ -120,6 +120,7 @@ rule pictures:
         sequence="results/datasets/{dataset}/{sequence}",
         masks="results/masks/{dataset}/{experiment}/seed{seed}/{sequence}",
         components="results/components/{dataset}/{experiment}/seed{seed}/{sequence}",
+        objects="results/objects/{dataset}/{experiment}/seed{seed}/{sequence}",
     output:
         overlay="results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.mp4",
         sheet="results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.png",
@@ -138,6 +139,7 @@ rule pictures:
             --sequence {input.sequence:q} \
             --masks {input.masks:q} \
             --components {input.components:q} \
+            --objects {input.objects:q} \
             --overlay {output.overlay:q} \
             --sheet {output.sheet:q} \
             2>&1 | tee {log:q}
