@@ -34,8 +34,8 @@ def segment_clips(
     """Segment what moves in some clips; one network is trained on all of them.
 
     Writes to `out` per shot: `{shot}.mp4`, the overlay; `{shot}.png`, the contact sheet; and
-    `{shot}/`, an indexed PNG per frame. What they are made from stays in `out/work`, so that a
-    second call goes on where the first stopped.
+    `{shot}/`, an indexed PNG per frame; and `{shot}_objects/`, the same with ids of objects. What
+    they are made from stays in `out/work`, so that a second call goes on where the first stopped.
 
     Args:
         paths: videos, folders of frames, or folders of both.
@@ -132,9 +132,10 @@ def _arguments(shots: list[Shot], work: Path, quality: str, settings: dict) -> l
 
 
 def _deliver(name: str, results: Path, out: Path) -> None:
-    """Copy a shot's masks and pictures to where they are looked for."""
+    """Copy a shot's masks, objects and pictures to where they are looked for."""
     for suffix in (".mp4", ".png"):
         with whole_file(out / f"{name}{suffix}", record=False) as path:
             shutil.copyfile(results / "pictures" / RUN / f"{name}{suffix}", path)
-    with whole_folder(out / name) as folder:
-        shutil.copytree(results / "masks" / RUN / name, folder, dirs_exist_ok=True)
+    for product, copy in (("masks", name), ("objects", f"{name}_objects")):
+        with whole_folder(out / copy) as folder:
+            shutil.copytree(results / product / RUN / name, folder, dirs_exist_ok=True)

@@ -36,9 +36,11 @@ def test_a_clip_with_a_cut_becomes_masks_and_pictures(tmp_path, capfd):
     assert "together" in printed and "CPU hours" in printed
     names = {"clip_1": 16, "clip_2": 14, "two": 2}
     for name, length in names.items():
-        assert len(list((out / name).glob("*.png"))) == length
+        for folder in (name, f"{name}_objects"):
+            assert len(list((out / folder).glob("*.png"))) == length
         assert (out / f"{name}.mp4").stat().st_size > 0 and (out / f"{name}.png").exists()
     trained = out / "work/results/runs/clips/lrtl/seed0/weights.safetensors"
+    assert (trained.parent / "foreground.csv").exists()
     before = trained.stat().st_mtime_ns
     segment_clips(clips, out, "fast", (0, None), SHORT, 2)
     assert trained.stat().st_mtime_ns == before
