@@ -20,6 +20,7 @@ from lrtl.config import (
     MergeConfig,
     MoviConfig,
     NetworkConfig,
+    ObjectsConfig,
     Part,
     TracksConfig,
     TrainConfig,
@@ -37,10 +38,12 @@ from lrtl.masks import write_masks
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
+from lrtl.objects import write_objects
 from lrtl.own import clip_settings, segment_clips
 from lrtl.pages import write_page
 from lrtl.paper_tables import write_paper_table
 from lrtl.plan import as_text, plan
+from lrtl.predict import predict_paths, write_foreground
 from lrtl.samples import Motion
 from lrtl.score import score
 from lrtl.speed import measure_speed
@@ -92,6 +95,8 @@ def parser() -> argparse.ArgumentParser:
     add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
     run = {"weights": Path, "backbone-weights": str, "sequence": Path, "flow": Path}
     add(_masks, MergeConfig, **run, masks=Path, components=Path)
+    add(_foreground, masks=[Path], components=[Path], out=Path)
+    add(_objects, ObjectsConfig, sequence=Path, masks=Path, tracks=Path, out=Path)
     masks = {"data": Path, "names": str, "components": Path}
     verb = add(_score, EvaluationConfig, dataset=str, **masks, out=Path)
     verb.add_argument("masks", type=Path, help="a folder of masks, {sequence}/{frame}.png")
@@ -100,7 +105,8 @@ def parser() -> argparse.ArgumentParser:
     add(_table, dataset=str, scores=[Path], runs=[Path], table=Path, sequences=Path)
     add(_landscape, LossConfig, sequence=Path, tracks=Path, out=Path)
     add(_landscape_table, rows=[Path], out=Path)
-    add(_pictures, sequence=Path, masks=Path, components=Path, overlay=Path, sheet=Path)
+    masks = {"masks": Path, "components": Path, "objects": Path}
+    add(_pictures, sequence=Path, **masks, overlay=Path, sheet=Path)
     add(_comparison, sequences=[Path], runs=[Path], title=str, out=Path)
     add(_speed, **{"weights": Path, "backbone-weights": str, "sequence": Path, "out": Path})
     add(_speed_table, rows=[Path], out=Path)
@@ -112,6 +118,10 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--each", action="store_true", help="train a network on every clip alone")
     verb.add_argument("--components", type=int, help="segments predicted before merging, K")
     verb.add_argument("--size", type=int, nargs=2, help="height and width in px of the network")
+    verb = add(_predict, **{"backbone-weights": str})
+    verb.add_argument("trained", type=Path, metavar="run", help="its folder, or its weights")
+    verb.add_argument("paths", type=Path, nargs="+", help="images, videos, folders of frames")
+    verb.add_argument("-o", "--out", type=Path, required=True, help="folder for masks and pictures")
     verb = add(_plan)
     verb.add_argument("targets", nargs="+", help="files or rules, as for snakemake")
     verb.add_argument("--config", nargs="+", default=[], help="settings, as for snakemake")
@@ -185,6 +195,17 @@ def _masks(a: argparse.Namespace) -> None:
     write_masks(a.weights.parent, sequence, flow, merge, a.masks, a.components, a.backbone_weights)
 
 
+def _foreground(a: argparse.Namespace) -> None:
+    """Say how much of each component became foreground in the sequences of a training."""
+    write_foreground(a.masks, a.components, a.out)
+
+
+def _objects(a: argparse.Namespace) -> None:
+    """Part the foreground of a sequence into objects whose ids stay the same."""
+    sequence, tracks = Sequence.open(a.sequence), TrackStore.open(a.tracks)
+    write_objects(sequence, a.masks, tracks, from_flags(a, ObjectsConfig), a.out)
+
+
 def _score(a: argparse.Namespace) -> None:
     """Score a folder of masks in DAVIS's layout, a row per frame."""
     names = a.names.split(",") if a.names else _dataset(a.dataset).SCORED
@@ -229,7 +250,7 @@ def _pictures(a: argparse.Namespace) -> None:
     sequence = Sequence.open(a.sequence)
     overlay(sequence, a.masks, a.overlay)
     write_page(a.overlay)
-    contact_sheet(sequence, a.masks, a.components, a.sheet)
+    contact_sheet(sequence, a.masks, a.components, a.objects, a.sheet)
 
 
 def _comparison(a: argparse.Namespace) -> None:
@@ -258,6 +279,11 @@ def _segment(a: argparse.Namespace) -> None:
     segment_clips(
         a.clips, a.out, a.quality, frames, settings, a.threads, a.mirror, a.each, parser()
     )
+
+
+def _predict(a: argparse.Namespace) -> None:
+    """Apply a trained segmenter to images, videos and folders of frames, without their flow."""
+    predict_paths(a.trained, a.paths, a.out, a.backbone_weights)
 
 
 def _plan(a: argparse.Namespace) -> None:

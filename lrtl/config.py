@@ -244,6 +244,22 @@ class MergeConfig:
 
 
 @dataclass(frozen=True)
+class ObjectsConfig:
+    """Foreground masks to objects whose ids last."""
+
+    smallest: float
+    gap: int
+    overlap: float
+    shortest: int
+
+    def __post_init__(self) -> None:
+        require(0 <= self.smallest < 1, "smallest", self.smallest, "a share of the frame, below 1")
+        require(0 < self.overlap <= 1, "overlap", self.overlap, "a share above 0, at most 1")
+        for name in ("gap", "shortest"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1 frame")
+
+
+@dataclass(frozen=True)
 class EvaluationConfig:
     """What is scored beside the masks as they are."""
 

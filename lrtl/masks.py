@@ -1,6 +1,5 @@
 """Trained network -> K components per frame -> foreground masks."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +60,18 @@ def load_run(
 @torch.inference_mode()
 def predict(model: torch.nn.Module, sequence: Sequence, size: tuple[int, int]) -> Tensor:
     """Soft masks (F, K, h, w) of all frames of a sequence at network size (h, w)."""
-    device, masks = _device(), []
-    model = model.to(device)
+    masks = []
     for start in tqdm(range(0, len(sequence.frames), BATCH), f"predict {sequence.name}"):
         batch = range(start, min(start + BATCH, len(sequence.frames)))
-        masks.append(model(_frames(sequence, batch, size).to(device)).softmax(1).cpu())
+        masks.append(soft_masks(model, [sequence.frame(i) for i in batch], size))
     return torch.cat(masks)
+
+
+@torch.inference_mode()
+def soft_masks(model: torch.nn.Module, frames: list[np.ndarray], size: tuple[int, int]) -> Tensor:
+    """Soft masks (B, K, h, w) of a few frames, RGB (H, W, 3) uint8, at network size (h, w)."""
+    device = _device()
+    return model.to(device)(_resized(frames, size).to(device)).softmax(1).cpu()
 
 
 def read_flows(flow: FlowStore, count: int, size: tuple[int, int], losses: LossConfig) -> Tensor:
@@ -92,7 +97,8 @@ def affinity_of(masks: Tensor, sequence: Sequence, flows: Tensor, config: MergeC
     dino = load_dino(config.affinity, Path(config.affinity_weights)).to(device)
     last = (len(dino.blocks) - 1,)
     for t in tqdm(range(len(masks)), f"compare components {sequence.name}"):
-        (keys,) = dino(_frames(sequence, [t], size).to(device), last)  # (1, C, h', w')
+        frame = _resized([sequence.frame(t)], size).to(device)
+        (keys,) = dino(frame, last)  # (1, C, h', w')
         soft = masks[t : t + 1].to(device)
         affinity.append(appearance_affinity(soft, keys, config.affinity_floor).cpu())
     return torch.cat(affinity)
@@ -146,10 +152,10 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _frames(sequence: Sequence, indices: Iterable[int], size: tuple[int, int]) -> Tensor:
-    """Frames (B, 3, h, w) of a sequence, RGB in 0..255, at network size."""
-    frames = np.stack([resize_frame(sequence.frame(i), size) for i in indices])
-    return torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+def _resized(frames: list[np.ndarray], size: tuple[int, int]) -> Tensor:
+    """Frames (B, 3, h, w), RGB in 0..255, at network size."""
+    small = np.stack([resize_frame(frame, size) for frame in frames])
+    return torch.from_numpy(small).permute(0, 3, 1, 2).float()
 
 
 def _tuples(section: dict) -> dict:

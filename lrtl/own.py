@@ -13,13 +13,14 @@ import torch
 import yaml
 from PIL import Image
 
-from lrtl.datasets.clips import Shot, archive_of, find_clips, find_shots
+from lrtl.datasets.clips import Shot, archive_of, check_apart, find_clips, find_shots
 from lrtl.datasets.layout import read_mask
 from lrtl.files import whole_file, whole_folder
 from lrtl.plan import as_text, plan
 
 ROOT = Path(__file__).parents[1]  # the checkout, with Snakefile and config.yaml
 RUN = Path("clips/lrtl/seed0")
+OBJECTS = "_objects"  # behind the name of a shot
 WORK, SETTINGS = "work", "clips.yaml"  # in the output: the workflow's folder; what it is told
 
 
@@ -37,8 +38,8 @@ def segment_clips(
     """Segment what moves in some clips.
 
     Writes to `out` per shot: `{shot}.mp4`, the overlay; `{shot}.png`, the contact sheet; and
-    `{shot}/`, an indexed PNG per frame. What they are made from stays in `out/work`, so that a
-    second call goes on where the first stopped.
+    `{shot}/`, an indexed PNG per frame; and `{shot}_objects/`, the same with ids of objects. What
+    they are made from stays in `out/work`, so that a second call goes on where the first stopped.
 
     Args:
         paths: videos, folders of frames, or folders of both.
@@ -131,11 +132,7 @@ def clip_settings(components: int | None, size: tuple[int, int] | None) -> dict:
 
 def _check_out(out: Path, inputs: list[Path]) -> None:
     """Stop before a file that is not ours is replaced."""
-    for path in inputs:
-        if path.resolve().is_relative_to(out.resolve()) or (
-            path.is_dir() and out.resolve().is_relative_to(path.resolve())
-        ):
-            raise ValueError(f"{out} and the clip {path} overlap; name a folder elsewhere with -o")
+    check_apart(inputs, out)
     ours = any((out / WORK).glob(f"*/{SETTINGS}"))
     if out.is_dir() and any(out.iterdir()) and not ours:
         raise ValueError(f"{out} holds other files; name a new or empty folder with -o")
@@ -147,8 +144,9 @@ def _check_names(shots: list[Shot]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"two clips are called {twice[0]}; rename one of them")
-    if WORK in names:
-        raise ValueError(f"a clip cannot be called {WORK}; rename it")
+    for taken in (WORK, *(f"{name}{OBJECTS}" for name in names)):
+        if taken in names:
+            raise ValueError(f"a clip cannot be called {taken} here; rename it")
 
 
 def _arguments(
@@ -169,9 +167,10 @@ def _arguments(
 
 
 def _deliver(name: str, results: Path, out: Path) -> None:
-    """Copy a shot's masks and pictures to where they are looked for."""
+    """Copy a shot's masks, objects and pictures to where they are looked for."""
     for suffix in (".mp4", ".png"):
         with whole_file(out / f"{name}{suffix}", record=False) as path:
             shutil.copyfile(results / "pictures" / RUN / f"{name}{suffix}", path)
-    with whole_folder(out / name) as folder:
-        shutil.copytree(results / "masks" / RUN / name, folder, dirs_exist_ok=True)
+    for product, copy in (("masks", name), ("objects", name + OBJECTS)):
+        with whole_folder(out / copy) as folder:
+            shutil.copytree(results / product / RUN / name, folder, dirs_exist_ok=True)

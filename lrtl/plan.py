@@ -124,7 +124,7 @@ def amount(job: Job, folder: Path = Path()) -> float:
             return _share(flags) * _frames(job, folder) * points * (2 * flags.radius + 1) / 1e6
         case "train":
             return flags.steps
-        case "masks" | "landscape" | "pictures" | "prepare":
+        case "masks" | "objects" | "landscape" | "pictures" | "prepare":
             return _frames(job, folder)
         case "score":
             return sum(_frames(job, folder, name) for name in flags.names.split(","))

@@ -10,7 +10,7 @@ from jsonschema.exceptions import best_match
 from lrtl.config import one_of, require
 
 SECTIONS = (
-    *("flow", "tracks", "network", "losses", "training", "merge", "evaluation"),
+    *("flow", "tracks", "network", "losses", "training", "merge", "objects", "evaluation"),
     *("movi", "feasibility"),
 )
 
@@ -69,17 +69,20 @@ def check(config: dict, schema: str | Path) -> None:
     if mirror and "://" not in mirror and not Path(mirror).is_dir():
         raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
     for dataset, experiment in configured_runs(config):
-        _check_gaps(dataset, resolve(config, dataset, experiment))
+        _check_reach(dataset, resolve(config, dataset, experiment))
 
 
-def _check_gaps(dataset: str, settings: dict[str, dict]) -> None:
-    """Stop unless the flow has the gaps that tracks and training need."""
+def _check_reach(dataset: str, settings: dict[str, dict]) -> None:
+    """Stop unless the flow has the gaps that tracks and training need, and tracks the reach."""
     where, gaps = f"config.flow.gaps of {dataset}", settings["flow"]["gaps"]
     chained = settings["tracks"]["tracker"] == "chained_flow"
     fits = not chained or {-1, 1} <= set(gaps)
     require(fits, where, gaps, "-1 and 1 too, for chained_flow")
     drawn = sorted(sign * gap for gap in settings["training"]["quad_gaps"] for sign in (-1, 1))
     require(set(drawn) <= set(gaps), where, gaps, f"{drawn} too, for training.quad_gaps")
+    gap, radius = settings["objects"]["gap"], settings["tracks"]["radius"]
+    where, expected = f"config.objects.gap of {dataset}", f"at most tracks.radius, {radius} frames"
+    require(gap <= radius, where, gap, expected)
 
 
 def configured_runs(config: dict) -> list[tuple[str, str]]:

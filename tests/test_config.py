@@ -30,7 +30,7 @@ from lrtl.motion.flow import ESTIMATORS
 from lrtl.motion.grids import AUXILIARY
 from lrtl.motion.tracks import BOUNDARIES, TRACKERS
 from lrtl.movi import SEGMENTERS
-from lrtl.settings import check, resolve, run_seeds, sequence_names
+from lrtl.settings import SECTIONS, check, resolve, run_seeds, sequence_names
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -119,7 +119,7 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
             keys(child | reference, f"{path}{name}.")
 
     keys(schema)
-    for name in ("flow", "tracks", "network", "losses", "training", "merge", "evaluation"):
+    for name in SECTIONS:
         assert set(config[name]) == set(schema["$defs"][name]["properties"])
 
 
@@ -139,6 +139,7 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
             [-1, 1, 2],
             r"flow.gaps of davis .* \[-2, -1, 1, 2\] too, for training.qua",
         ),
+        ("objects", "gap", 21, "objects.gap of davis is 21, expected at most tracks.radius, 20"),
         ("training", "quad_gaps", [-1], "config.training.quad_gaps.0: "),
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
         ("training", "precision", "half", "config.training.precision: 'half' is not one of"),

@@ -39,9 +39,11 @@ def test_a_clip_with_a_cut_becomes_masks_and_pictures(tmp_path, capfd):
     assert "together" in printed and "CPU hours" in printed
     names = {"clip_1": 16, "clip_2": 14, "two": 2}
     for name, length in names.items():
-        assert len(list((out / name).glob("*.png"))) == length
+        for folder in (name, f"{name}_objects"):
+            assert len(list((out / folder).glob("*.png"))) == length
         assert (out / f"{name}.mp4").stat().st_size > 0 and (out / f"{name}.png").exists()
     trained = out / "work/together/results/runs/clips/lrtl/seed0/weights.safetensors"
+    assert (trained.parent / "foreground.csv").exists()
     before = trained.stat().st_mtime_ns
     segment_clips(clips, out, "fast", (0, None), SHORT, 2)
     assert trained.stat().st_mtime_ns == before
@@ -103,7 +105,7 @@ def test_nothing_of_the_users_own_is_replaced(tmp_path):
         with pytest.raises(ValueError, match=error):
             segment_clips([tmp_path / clip], tmp_path / out, "fast", (0, None), SHORT, 1)
     write_video(tmp_path / "work.mp4", pan(0, 4))
-    with pytest.raises(ValueError, match="cannot be called work; rename it"):
+    with pytest.raises(ValueError, match="cannot be called work here; rename"):
         segment_clips([tmp_path / "work.mp4"], tmp_path / "new", "fast", (0, None), SHORT, 1)
     assert all(path.read_bytes() == content for path, content in before.items())
 

@@ -100,6 +100,14 @@ def find_clips(path: Path) -> list[Path]:
     raise ValueError(f"{path} is no video and no folder of videos or frames; known are {known}")
 
 
+def check_apart(inputs: list[Path], out: Path) -> None:
+    """Raise ValueError if the folder of outputs holds an input, or is in one."""
+    for path in inputs:
+        inside = path.is_dir() and out.resolve().is_relative_to(path.resolve())
+        if inside or path.resolve().is_relative_to(out.resolve()):
+            raise ValueError(f"{out} and the clip {path} overlap; name a folder elsewhere with -o")
+
+
 def find_shots(clip: Path, first: int = 0, end: int | None = None) -> list[Shot]:
     """Read a clip once and cut it into shots.
 
@@ -136,7 +144,7 @@ def find_shots(clip: Path, first: int = 0, end: int | None = None) -> list[Shot]
 
 
 def decode(clip: Path) -> Iterator[np.ndarray]:
-    """Frames of a clip as RGB (H, W, 3) uint8, upright, each as it was stored.
+    """Frames of a clip as RGB (H, W, 3) uint8, upright, each as it was stored; one of an image.
 
     Frames of a variable rate are neither repeated nor dropped; 10-bit and grey video is converted.
 
@@ -144,7 +152,13 @@ def decode(clip: Path) -> Iterator[np.ndarray]:
         ValueError: a frame is damaged or of another size; the clip and the frame are named.
     """
     size, count = None, 0
-    for frame in _decode_folder(clip) if clip.is_dir() else _decode_video(clip):
+    if clip.is_dir():
+        frames = map(_decode_image, _images(clip))
+    elif is_image(clip):
+        frames = iter([_decode_image(clip)])
+    else:
+        frames = _decode_video(clip)
+    for frame in frames:
         if size not in (None, frame.shape[:2]):
             raise ValueError(
                 f"{clip}: frame {count} is {frame.shape[:2]} px (H, W), the first is {size}; "
@@ -185,23 +199,26 @@ def _last_second(stream: av.VideoStream) -> float:
     return 3600 * int(stated[1]) + 60 * int(stated[2]) + float(stated[3]) if stated else 0.0
 
 
-def _decode_folder(folder: Path) -> Iterator[np.ndarray]:
-    for path in _images(folder):
-        try:
-            with Image.open(path) as image:
-                upright = ImageOps.exif_transpose(image)
-                if upright.mode.startswith("I"):  # 16 bits a pixel, which `convert` would clip
-                    upright = Image.fromarray((np.array(upright) // 257).astype(np.uint8))
-                yield np.array(upright.convert("RGB"))
-        except UNREADABLE as error:
-            raise ValueError(f"{path} is not a readable image ({error}); replace it") from error
+def _decode_image(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):  # 16 bits a pixel, which `convert` would clip
+                upright = Image.fromarray((np.array(upright) // 257).astype(np.uint8))
+            return np.array(upright.convert("RGB"))
+    except UNREADABLE as error:
+        raise ValueError(f"{path} is not a readable image ({error}); replace it") from error
+
+
+def is_image(path: Path) -> bool:
+    """Whether a path is an image file of a known suffix."""
+    return path.suffix.lower() in IMAGES and path.is_file()
 
 
 def _images(folder: Path) -> list[Path]:
     """Image files of a folder, none of a file; numbers in their names sort as numbers."""
     inside = folder.iterdir() if folder.is_dir() else ()
-    paths = [p for p in inside if p.suffix.lower() in IMAGES and p.is_file()]
-    return sorted(paths, key=lambda path: _natural(path.name))
+    return sorted(filter(is_image, inside), key=lambda path: _natural(path.name))
 
 
 def _natural(name: str) -> list:

@@ -9,6 +9,8 @@ from lrtl.figures.segments import (
     draw_components,
     draw_foreground,
     overlay,
+    overlay_line,
+    write_video,
 )
 
 __all__ = [
@@ -20,4 +22,6 @@ __all__ = [
     "draw_foreground",
     "motion_sheet",
     "overlay",
+    "overlay_line",
+    "write_video",
 ]

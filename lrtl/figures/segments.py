@@ -1,5 +1,6 @@
 """Pictures of masks and components: overlay videos, contact sheets and comparisons."""
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -35,40 +36,55 @@ def overlay(sequence: Sequence, masks: Path, out: Path) -> None:
         ValueError: a mask is missing or of another size; the file is named.
     """
     size = (sequence.height, sequence.width)
-    line = max(1, round(sequence.width / 400))
-    with whole_file(out) as temporary, av.open(temporary, "w", format="mp4") as video:
+    line = overlay_line(sequence.width)
+
+    def pictures() -> Iterator[np.ndarray]:
+        for index, stem in enumerate(sequence.frames):
+            mask = read_mask(masks / f"{stem}.png", size) > 0
+            yield draw_foreground(sequence.frame(index), mask, sequence.mask(index), line)
+
+    with whole_file(out) as temporary:
+        write_video(pictures(), temporary)
+
+
+def write_video(pictures: Iterable[np.ndarray], out: Path) -> None:
+    """Write pictures (H, W, 3) uint8 as a video (H.264, mp4); of odd sizes the last px is lost."""
+    with av.open(out, "w", format="mp4") as video:
         stream = video.add_stream("libx264", rate=Fraction(FRAME_RATE))
-        stream.height, stream.width = size[0] // 2 * 2, size[1] // 2 * 2
         stream.pix_fmt = "yuv420p"
         # mbtree's vector code reads memory that nothing has set: bytes would differ between runs.
         stream.options = {"crf": "20", "threads": "1", "mbtree": "0"}
-        for index, stem in enumerate(sequence.frames):
-            mask = read_mask(masks / f"{stem}.png", size) > 0
-            picture = draw_foreground(sequence.frame(index), mask, sequence.mask(index), line)
-            picture = np.ascontiguousarray(picture[: stream.height, : stream.width])
+        for index, picture in enumerate(pictures):
+            height, width = (side // 2 * 2 for side in picture.shape[:2])
+            if index == 0:
+                stream.height, stream.width = height, width
+            picture = np.ascontiguousarray(picture[:height, :width])
             video.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         video.mux(stream.encode())
 
 
-def contact_sheet(sequence: Sequence, masks: Path, components: Path, out: Path) -> None:
-    """Write a sheet (PNG) of evenly spaced frames: as they are, components, foreground.
+def contact_sheet(
+    sequence: Sequence, masks: Path, components: Path, objects: Path, out: Path
+) -> None:
+    """Write a sheet (PNG) of evenly spaced frames: as they are, components, foreground, objects.
 
-    The first eight components have colours of their own, further ones repeat them.
+    Eight components, and eight objects, have colours of their own, further ones repeat them.
 
     Raises:
         ValueError: a mask is missing or of another size; the file is named.
     """
     size = (sequence.height, sequence.width)
-    rows: dict[str, list] = {"frame": [], "components": [], "foreground": []}
+    rows: dict[str, list] = {"frame": [], "components": [], "foreground": [], "objects": []}
     chosen = spaced(len(sequence.frames), SHEET_FRAMES)
     for index in chosen:
         frame, stem = sequence.frame(index), sequence.frames[index]
         labels = read_mask(components / f"{stem}.png", size)
         mask = read_mask(masks / f"{stem}.png", size) > 0
         foreground = draw_foreground(frame, mask, sequence.mask(index), outline_width(frame))
-        for row, picture in zip(
-            rows, (frame, draw_components(frame, labels), foreground), strict=True
-        ):
+        ids = read_mask(objects / f"{stem}.png", size)
+        coloured = np.where(ids[..., None] > 0, draw_components(frame, ids), frame)
+        pictures = (frame, draw_components(frame, labels), foreground, coloured)
+        for row, picture in zip(rows, pictures, strict=True):
             rows[row].append(picture)
     legend = LEGEND[:1] + _truth_legend(sequence)
     write_sheet(sequence.name, [sequence.frames[i] for i in chosen], rows, legend, out)
@@ -165,6 +181,11 @@ def _outline_truth(picture: np.ndarray, truth: np.ndarray | None) -> None:
     """Outline every object of the ground truth (H, W), if there is any, in place."""
     for identity in np.unique(truth[truth > 0]) if truth is not None else ():
         _outline(picture, truth == identity, TRUTH, outline_width(picture))
+
+
+def overlay_line(width: int) -> int:
+    """Thickness in px of an outline on a picture that is shown at its own width."""
+    return max(1, round(width / 400))
 
 
 def draw_foreground(

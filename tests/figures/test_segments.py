@@ -44,7 +44,9 @@ def made(tmp_path):
     for t, stem in enumerate(stems):
         write_mask(tmp_path / "masks" / f"{stem}.png", ball(t))
         write_mask(tmp_path / "components" / f"{stem}.png", 3 * ball(t))
-    return Sequence.open(tmp_path / "ball"), tmp_path / "masks", tmp_path / "components"
+        write_mask(tmp_path / "objects" / f"{stem}.png", 2 * ball(t))
+    folders = (tmp_path / name for name in ("masks", "components", "objects"))
+    return Sequence.open(tmp_path / "ball"), *folders
 
 
 def decode(path):
@@ -71,21 +73,21 @@ def test_the_overlay_tints_the_foreground_alone(made, tmp_path):
 
 
 def test_pictures_are_the_same_whatever_memory_holds(made, tmp_path):
-    sequence, masks, components = made
+    sequence, masks, components, objects = made
     for fill in ("0", "1", "170"):
         command = [sys.executable, "-m", "lrtl", "pictures", "--sequence", sequence.folder]
-        command += ["--masks", masks, "--components", components]
+        command += ["--masks", masks, "--components", components, "--objects", objects]
         command += ["--overlay", tmp_path / f"{fill}.mp4", "--sheet", tmp_path / f"{fill}.png"]
         subprocess.run(command, env=os.environ | {"MALLOC_PERTURB_": fill}, check=True)
     for suffix in ("mp4", "png"):
         assert len({(tmp_path / f"{fill}.{suffix}").read_bytes() for fill in (0, 1, 170)}) == 1
 
 
-def test_the_sheet_has_three_rows_of_six_pictures(made, tmp_path):
+def test_the_sheet_has_four_rows_of_six_pictures(made, tmp_path):
     contact_sheet(*made, tmp_path / "ball.png")
     sheet = np.array(Image.open(tmp_path / "ball.png")).astype(int)
     coloured = np.ptp(sheet, axis=2) > 30  # text is grey, the frames are not
-    assert groups(coloured[70:].mean(1) > 0.5) == 3
+    assert groups(coloured[70:].mean(1) > 0.5) == 4
     assert groups(coloured[70:].mean(0) > 0.5) == 6
 
 

@@ -219,9 +219,20 @@ def runs_timed(pattern):
     )
 
 
+def foregrounds(dataset):
+    """What `lrtl predict` needs of every run of a dataset beside its weights."""
+    return expand(
+        "results/runs/{dataset}/{experiment}/seed{seed}/foreground.csv",
+        dataset=dataset,
+        experiment=config["tables"][dataset],
+        seed=run_seeds(config, dataset),
+    )
+
+
 def products(dataset):
     """Tables, loss landscape, comparison and training curves of a dataset with ground truth."""
     return [
+        *foregrounds(dataset),
         f"results/{dataset}_table.csv",
         f"results/{dataset}_landscape.csv",
         f"results/figures/{dataset}_comparison.png",

@@ -53,6 +53,66 @@ rule segment:
         """
 
 
+rule foreground:
+    """Say how much of each component of one run became foreground, for images without motion."""
+    input:
+        masks=each("results/masks/{dataset}/{experiment}/seed{seed}/{sequence}"),
+        components=each(
+            "results/components/{dataset}/{experiment}/seed{seed}/{sequence}"
+        ),
+    output:
+        "results/runs/{dataset}/{experiment}/seed{seed}/foreground.csv",
+    log:
+        "logs/foreground/{dataset}/{experiment}/seed{seed}.log",
+    benchmark:
+        "benchmarks/foreground/{dataset}/{experiment}/seed{seed}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="30m",
+    shell:
+        r"""
+        lrtl foreground \
+            --masks {input.masks:q} \
+            --components {input.components:q} \
+            --out {output:q} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule objects:
+    """Part the foreground of one sequence into objects whose ids stay the same."""
+    input:
+        sequence="results/datasets/{dataset}/{sequence}",
+        masks="results/masks/{dataset}/{experiment}/seed{seed}/{sequence}",
+        tracks=motion("results/tracks/{dataset}/{sequence}/{tracker}.zarr"),
+    output:
+        directory("results/objects/{dataset}/{experiment}/seed{seed}/{sequence}"),
+    log:
+        "logs/objects/{dataset}/{experiment}/seed{seed}/{sequence}.log",
+    benchmark:
+        "benchmarks/objects/{dataset}/{experiment}/seed{seed}/{sequence}.tsv"
+    conda:
+        "../../envs/lrtl.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        settings=flags("objects"),
+    shell:
+        r"""
+        lrtl objects \
+            --sequence {input.sequence:q} \
+            --masks {input.masks:q} \
+            --tracks {input.tracks:q} \
+            --out {output:q} \
+            --threads {threads} \
+            {params.settings} \
+            2>&1 | tee {log:q}
+        """
+
+
 rule speed:
     """Measure the frames per second of one run's network, on one sequence."""
     input:

@@ -155,6 +155,7 @@ rule pictures:
         sequence="results/datasets/{dataset}/{sequence}",
         masks="results/masks/{dataset}/{experiment}/seed{seed}/{sequence}",
         components="results/components/{dataset}/{experiment}/seed{seed}/{sequence}",
+        objects="results/objects/{dataset}/{experiment}/seed{seed}/{sequence}",
     output:
         overlay="results/pictures/{dataset}/{experiment}/seed{seed}/{sequence}.mp4",
         overlay_page=report(
@@ -195,6 +196,7 @@ rule pictures:
             --sequence {input.sequence:q} \
             --masks {input.masks:q} \
             --components {input.components:q} \
+            --objects {input.objects:q} \
             --overlay {output.overlay:q} \
             --sheet {output.sheet:q} \
             2>&1 | tee {log:q}
@@ -329,6 +331,7 @@ rule clips:
     """The masks and pictures of somebody's own clips."""
     input:
         pictures_of("clips"),
+        foregrounds("clips"),
 
 
 rule tables:
