@@ -8,10 +8,17 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from lrtl.config import one_of, require
+from lrtl.methods import ESTIMATORS, NETWORKS, TRACKERS
 
 SECTIONS = (
     *("flow", "tracks", "network", "losses", "training", "merge", "evaluation"),
     *("movi", "feasibility"),
+)
+# Keys of the config whose values are names of lrtl/methods.py; the schema need not repeat them.
+NAMED = (
+    ("flow", "estimator", ESTIMATORS),
+    ("tracks", "tracker", TRACKERS),
+    ("network", "network", NETWORKS),
 )
 
 
@@ -57,6 +64,8 @@ def check(config: dict, schema: str | Path) -> None:
         ValueError: the setting is named, with what is expected.
     """
     rules = yaml.safe_load(Path(schema).read_text())
+    for section, key, methods in NAMED:
+        rules["$defs"][section]["properties"][key]["enum"] = list(methods)
     error = best_match(Draft202012Validator(rules).iter_errors(config))
     if error is not None:
         remedy = "; numbers with an exponent need a point, 5.0e-5" if _is_number(error) else ""
