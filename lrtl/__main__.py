@@ -42,6 +42,7 @@ from lrtl.paper_tables import write_paper_table
 from lrtl.plan import as_text, plan
 from lrtl.samples import Motion
 from lrtl.score import score
+from lrtl.settings import descriptions
 from lrtl.speed import measure_speed
 from lrtl.tables import summary, write_tables
 from lrtl.train import train
@@ -65,21 +66,23 @@ def main() -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The verbs and their flags; flags of settings are built from the dataclasses' fields."""
-    top = argparse.ArgumentParser(prog="lrtl", description=lrtl.__doc__)
+    people = "For people: segment, plan, score, verify. The workflow's rules call the others."
+    top = argparse.ArgumentParser(prog="lrtl", description=lrtl.__doc__, epilog=people)
     top.add_argument("--version", action="version", version=lrtl.__version__)
-    verbs = top.add_subparsers(dest="verb", required=True)
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def add(run, *stages: type, **flags) -> argparse.ArgumentParser:
         name, text = run.__name__.strip("_").replace("_", "-"), run.__doc__
         verb = verbs.add_parser(name, help=text, description=text)
-        verb.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and OpenCV")
+        cores = "cores of this machine to use; all by default"
+        verb.add_argument("--threads", type=int, default=os.cpu_count(), help=cores)
         for flag, kind in flags.items():
             if isinstance(kind, list):
                 verb.add_argument(f"--{flag}", type=kind[0], nargs="+", required=True)
             else:
                 verb.add_argument(f"--{flag}", type=kind, required=flag not in OPTIONAL)
         for stage in stages:
-            add_flags(verb, stage)
+            add_flags(verb, stage, descriptions(stage))
         verb.set_defaults(run=run)
         return verb
 

@@ -321,19 +321,21 @@ def one_of(choices: Iterable[str]) -> str:
     return "one of " + ", ".join(choices)
 
 
-def add_flags(parser: argparse.ArgumentParser, stage: type) -> None:
-    """Add a flag for each field of a stage's settings."""
+def add_flags(
+    parser: argparse.ArgumentParser, stage: type, about: dict[str, str] | None = None
+) -> None:
+    """Add a flag for each field of a stage's settings; `about` has a help text by field."""
     for field in fields(stage):
-        flag = "--" + field.name.replace("_", "-")
+        flag, text = "--" + field.name.replace("_", "-"), (about or {}).get(field.name)
         required = field.default is MISSING
         if get_origin(field.type) is tuple:
             kind, rest = get_args(field.type)
             count = "+" if rest is ... else 2
-            parser.add_argument(flag, type=kind, nargs=count, required=required)
+            parser.add_argument(flag, type=kind, nargs=count, required=required, help=text)
         else:
             kind = next(iter(get_args(field.type)), field.type)  # of `int | None`, int
             default = None if required else field.default
-            parser.add_argument(flag, type=kind, required=required, default=default)
+            parser.add_argument(flag, type=kind, required=required, default=default, help=text)
 
 
 def from_flags(arguments: argparse.Namespace, stage: type):
