@@ -94,9 +94,12 @@ def parser() -> argparse.ArgumentParser:
     add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
     run = {"weights": Path, "backbone-weights": str, "sequence": Path, "flow": Path}
     add(_masks, MergeConfig, **run, masks=Path, components=Path)
-    masks = {"data": Path, "names": str, "components": Path}
-    verb = add(_score, EvaluationConfig, dataset=str, **masks, out=Path)
+    verb = add(_score, EvaluationConfig, dataset=str, out=Path)
     verb.add_argument("masks", type=Path, help="a folder of masks, {sequence}/{frame}.png")
+    prepared = "folder of prepared sequences; by default results/datasets/DATASET"
+    verb.add_argument("--data", type=Path, help=prepared)
+    verb.add_argument("--names", help="sequences, joined by commas; by default all with truth")
+    verb.add_argument("--components", type=Path, help="a folder of components, for J_oracle")
     paper_table = {"rows": [str], "experiments": [str], "scores": [Path], "runs": [Path]}
     add(_paper_table, name=str, **paper_table, out=Path)
     add(_table, dataset=str, scores=[Path], runs=[Path], table=Path, sequences=Path)
@@ -124,16 +127,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-OPTIONAL = (
-    "mirror",
-    "archive",
-    "part",
-    "backbone-weights",
-    "components",
-    "data",
-    "names",
-    "source",
-)
+OPTIONAL = ("mirror", "archive", "part", "backbone-weights", "source")
 
 
 def _fetch(a: argparse.Namespace) -> None:
