@@ -46,6 +46,7 @@ from lrtl.plan import as_text, plan
 from lrtl.predict import predict_paths, write_foreground
 from lrtl.samples import Motion
 from lrtl.score import score
+from lrtl.settings import descriptions
 from lrtl.speed import measure_speed
 from lrtl.tables import summary, write_tables
 from lrtl.train import train
@@ -69,21 +70,23 @@ def main() -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The verbs and their flags; flags of settings are built from the dataclasses' fields."""
-    top = argparse.ArgumentParser(prog="lrtl", description=lrtl.__doc__)
+    people = "For people: segment, plan, score, verify. The workflow's rules call the others."
+    top = argparse.ArgumentParser(prog="lrtl", description=lrtl.__doc__, epilog=people)
     top.add_argument("--version", action="version", version=lrtl.__version__)
-    verbs = top.add_subparsers(dest="verb", required=True)
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def add(run, *stages: type, **flags) -> argparse.ArgumentParser:
         name, text = run.__name__.strip("_").replace("_", "-"), run.__doc__
         verb = verbs.add_parser(name, help=text, description=text)
-        verb.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch and OpenCV")
+        cores = "cores of this machine to use; all by default"
+        verb.add_argument("--threads", type=int, default=os.cpu_count(), help=cores)
         for flag, kind in flags.items():
             if isinstance(kind, list):
                 verb.add_argument(f"--{flag}", type=kind[0], nargs="+", required=True)
             else:
                 verb.add_argument(f"--{flag}", type=kind, required=flag not in OPTIONAL)
         for stage in stages:
-            add_flags(verb, stage)
+            add_flags(verb, stage, descriptions(stage))
         verb.set_defaults(run=run)
         return verb
 
@@ -97,9 +100,12 @@ def parser() -> argparse.ArgumentParser:
     add(_masks, MergeConfig, **run, masks=Path, components=Path)
     add(_foreground, masks=[Path], components=[Path], out=Path)
     add(_objects, ObjectsConfig, sequence=Path, masks=Path, tracks=Path, out=Path)
-    masks = {"data": Path, "names": str, "components": Path}
-    verb = add(_score, EvaluationConfig, dataset=str, **masks, out=Path)
+    verb = add(_score, EvaluationConfig, dataset=str, out=Path)
     verb.add_argument("masks", type=Path, help="a folder of masks, {sequence}/{frame}.png")
+    prepared = "folder of prepared sequences; by default results/datasets/DATASET"
+    verb.add_argument("--data", type=Path, help=prepared)
+    verb.add_argument("--names", help="sequences, joined by commas; by default all with truth")
+    verb.add_argument("--components", type=Path, help="a folder of components, for J_oracle")
     paper_table = {"rows": [str], "experiments": [str], "scores": [Path], "runs": [Path]}
     add(_paper_table, name=str, **paper_table, out=Path)
     add(_table, dataset=str, scores=[Path], runs=[Path], table=Path, sequences=Path)
@@ -138,16 +144,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-OPTIONAL = (
-    "mirror",
-    "archive",
-    "part",
-    "backbone-weights",
-    "components",
-    "data",
-    "names",
-    "source",
-)
+OPTIONAL = ("mirror", "archive", "part", "backbone-weights", "source")
 
 
 def _fetch(a: argparse.Namespace) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, NamedTuple, Self, get_args, get_origin
 
+from lrtl.methods import ESTIMATORS, NETWORKS, TRACKERS, Method
+
 TRAIN_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients scaled
 CENTRES = ("none", "median")
 OVER_COMPONENTS = ("mean", "sum")
@@ -19,6 +21,12 @@ def require(condition: bool, name: str, value: Any, expected: str) -> None:
     """Raise ValueError that names a setting, unless a condition holds."""
     if not condition:
         raise ValueError(f"{name} is {value!r}, expected {expected}")
+
+
+def require_weights(methods: dict[str, Method], method: str, name: str, file: str | None) -> None:
+    """Raise ValueError unless the published weights that a method needs are given."""
+    given = methods[method].weights is None or file is not None
+    require(given, name, file, f"a file for {method}")
 
 
 class Part(NamedTuple):
@@ -55,15 +63,12 @@ class FlowConfig:
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        from lrtl.motion.flow import ESTIMATORS
-
         require(self.estimator in ESTIMATORS, "estimator", self.estimator, one_of(ESTIMATORS))
         require(min(self.size) >= 16, "size", self.size, "height and width of at least 16 px")
         require(0 not in self.gaps and bool(self.gaps), "gaps", self.gaps, "frame gaps, not 0")
         require(self.updates >= 1, "updates", self.updates, "at least 1")
         require(self.precision in PRECISIONS, "precision", self.precision, one_of(PRECISIONS))
-        if self.estimator != "dis":
-            require(self.weights is not None, "weights", None, f"a file for {self.estimator}")
+        require_weights(ESTIMATORS, self.estimator, "weights", self.weights)
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class TracksConfig:
 
     def __post_init__(self) -> None:
         from lrtl.motion.grids import AUXILIARY
-        from lrtl.motion.tracks import QUERIES, TRACKERS
+        from lrtl.motion.tracks import QUERIES
         from lrtl.motion.windows import BOUNDARIES
 
         require(self.tracker in TRACKERS, "tracker", self.tracker, one_of(TRACKERS))
@@ -97,8 +102,7 @@ class TracksConfig:
         require(self.auxiliary in AUXILIARY, "auxiliary", self.auxiliary, one_of(AUXILIARY))
         require(self.points_per_call >= 1, "points_per_call", self.points_per_call, "at least 1")
         require(self.precision in PRECISIONS, "precision", self.precision, one_of(PRECISIONS))
-        if self.tracker != "chained_flow":
-            require(self.weights is not None, "weights", None, f"a file for {self.tracker}")
+        require_weights(TRACKERS, self.tracker, "weights", self.weights)
 
 
 @dataclass(frozen=True)
@@ -113,19 +117,16 @@ class NetworkConfig:
     backbone_weights: str | None = None  # a published file
 
     def __post_init__(self) -> None:
-        from lrtl.models import NETWORKS
         from lrtl.models.maskformer import UPSAMPLING
 
         require(self.network in NETWORKS, "network", self.network, one_of(NETWORKS))
         require(self.width >= 1, "width", self.width, "at least 1 channel")
         require(2 <= self.components <= 255, "components", self.components, "2 to 255")
         require(self.decoder in UPSAMPLING, "decoder", self.decoder, one_of(UPSAMPLING))
-        unet = self.network == "unet"
-        multiple = 16 if unet else 32
+        multiple = 32 if NETWORKS[self.network].weights else 16  # of a backbone, or by itself
         fits = all(side > 0 and side % multiple == 0 for side in self.input_size)
         require(fits, "input_size", self.input_size, f"multiples of {multiple} px")
-        given = unet or self.backbone_weights is not None
-        require(given, "backbone_weights", None, f"a file for {self.network}")
+        require_weights(NETWORKS, self.network, "backbone_weights", self.backbone_weights)
 
 
 @dataclass(frozen=True)
@@ -333,19 +334,21 @@ def one_of(choices: Iterable[str]) -> str:
     return "one of " + ", ".join(choices)
 
 
-def add_flags(parser: argparse.ArgumentParser, stage: type) -> None:
-    """Add a flag for each field of a stage's settings."""
+def add_flags(
+    parser: argparse.ArgumentParser, stage: type, about: dict[str, str] | None = None
+) -> None:
+    """Add a flag for each field of a stage's settings; `about` has a help text by field."""
     for field in fields(stage):
-        flag = "--" + field.name.replace("_", "-")
+        flag, text = "--" + field.name.replace("_", "-"), (about or {}).get(field.name)
         required = field.default is MISSING
         if get_origin(field.type) is tuple:
             kind, rest = get_args(field.type)
             count = "+" if rest is ... else 2
-            parser.add_argument(flag, type=kind, nargs=count, required=required)
+            parser.add_argument(flag, type=kind, nargs=count, required=required, help=text)
         else:
             kind = next(iter(get_args(field.type)), field.type)  # of `int | None`, int
             default = None if required else field.default
-            parser.add_argument(flag, type=kind, required=required, default=default)
+            parser.add_argument(flag, type=kind, required=required, default=default, help=text)
 
 
 def from_flags(arguments: argparse.Namespace, stage: type):

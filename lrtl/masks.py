@@ -15,7 +15,8 @@ from lrtl.config import LossConfig, MergeConfig, NetworkConfig
 from lrtl.datasets.layout import Sequence, write_mask
 from lrtl.files import check_file, whole_folder
 from lrtl.merge import merge_components
-from lrtl.models import NETWORKS, backbone_sha256
+from lrtl.methods import NETWORKS
+from lrtl.models import backbone_sha256
 from lrtl.models.dino import load_dino
 from lrtl.motion.flow import resize_frame
 from lrtl.motion.reading import read_flow

@@ -1,5 +1,6 @@
 """`config.yaml`: checked as a whole, and resolved to settings of a data set and an experiment."""
 
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -7,11 +8,41 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
-from lrtl.config import one_of, require
+from lrtl.config import (
+    EvaluationConfig,
+    FeasibilityConfig,
+    FlowConfig,
+    LossConfig,
+    MergeConfig,
+    MoviConfig,
+    NetworkConfig,
+    ObjectsConfig,
+    TracksConfig,
+    TrainConfig,
+    one_of,
+    require,
+)
+from lrtl.datasets import DATASETS, RIGID
+from lrtl.methods import ESTIMATORS, NETWORKS, TRACKERS
 
-SECTIONS = (
-    *("flow", "tracks", "network", "losses", "training", "merge", "objects", "evaluation"),
-    *("movi", "feasibility"),
+SECTIONS = {
+    "flow": FlowConfig,
+    "tracks": TracksConfig,
+    "network": NetworkConfig,
+    "losses": LossConfig,
+    "training": TrainConfig,
+    "merge": MergeConfig,
+    "objects": ObjectsConfig,
+    "evaluation": EvaluationConfig,
+    "movi": MoviConfig,
+    "feasibility": FeasibilityConfig,
+}
+SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"  # of the checkout
+# Keys of the config whose values are names of lrtl/methods.py; the schema need not repeat them.
+NAMED = (
+    ("flow", "estimator", ESTIMATORS),
+    ("tracks", "tracker", TRACKERS),
+    ("network", "network", NETWORKS),
 )
 
 
@@ -23,7 +54,7 @@ def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[s
 
     Args:
         config: the loaded and validated `config.yaml`.
-        dataset: a key of its `datasets`.
+        dataset: its name; what differs for it is under `datasets`, if anything does.
         experiment: a key of its `experiments`, for the stages from training on.
 
     Returns:
@@ -33,7 +64,7 @@ def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[s
         ValueError: an unknown preset, dataset or experiment; the known ones are listed.
     """
     layers = [config, _look_up(config, "presets", config["preset"])]
-    layers.append(_look_up(config, "datasets", dataset))
+    layers.append(_of_dataset(config, dataset))
     if experiment is not None:
         layers.append(_look_up(config, "experiments", experiment))
     sections: dict[str, dict] = {name: {} for name in SECTIONS}
@@ -57,6 +88,8 @@ def check(config: dict, schema: str | Path) -> None:
         ValueError: the setting is named, with what is expected.
     """
     rules = yaml.safe_load(Path(schema).read_text())
+    for section, key, methods in NAMED:
+        rules["$defs"][section]["properties"][key]["enum"] = list(methods)
     error = best_match(Draft202012Validator(rules).iter_errors(config))
     if error is not None:
         remedy = "; numbers with an exponent need a point, 5.0e-5" if _is_number(error) else ""
@@ -93,6 +126,20 @@ def configured_runs(config: dict) -> list[tuple[str, str]]:
     return list(dict.fromkeys(runs))
 
 
+def descriptions(stage: type) -> dict[str, str]:
+    """What the schema says of a stage's settings, by key; nothing where there is no checkout."""
+    if not SCHEMA.exists():
+        return {}
+    section = next(name for name, known in SECTIONS.items() if known is stage)
+    properties = _schema()["$defs"][section]["properties"]
+    return {key: about["description"] for key, about in properties.items()}
+
+
+@cache
+def _schema() -> dict:
+    return yaml.safe_load(SCHEMA.read_text())
+
+
 def _is_number(error: ValidationError) -> bool:
     """Whether a value of the wrong type is text that reads as a number."""
     try:
@@ -103,8 +150,16 @@ def _is_number(error: ValidationError) -> bool:
 
 def run_seeds(config: dict, dataset: str) -> list[int]:
     """Seeds of a dataset's runs: its own, else the preset's, else the default."""
-    layers = [_look_up(config, "datasets", dataset), _look_up(config, "presets", config["preset"])]
+    layers = [_of_dataset(config, dataset), _look_up(config, "presets", config["preset"])]
     return next(layer["seeds"] for layer in [*layers, config] if "seeds" in layer)
+
+
+def _of_dataset(config: dict, name: str) -> dict:
+    """The settings in which a data set differs."""
+    known = (*DATASETS, *RIGID)
+    if name not in known:
+        raise ValueError(f"unknown dataset {name!r} in the config; {one_of(known)}")
+    return config["datasets"].get(name) or {}
 
 
 def _look_up(config: dict, group: str, name: str) -> dict:

@@ -18,7 +18,8 @@ from tqdm import tqdm
 import lrtl
 from lrtl.config import LossConfig, NetworkConfig, TrainConfig
 from lrtl.files import check_file, sum_of, whole_file, write_csv
-from lrtl.models import NETWORKS, backbone_sha256
+from lrtl.methods import NETWORKS
+from lrtl.models import backbone_sha256
 from lrtl.objective import loss_terms
 from lrtl.samples import Motion, Quads
 

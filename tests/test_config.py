@@ -24,11 +24,9 @@ from lrtl.config import (
 from lrtl.crf import REFINERS
 from lrtl.losses.flow import CONVENTIONS, MODELS
 from lrtl.merge import DECISIONS, GROUPINGS
-from lrtl.models import NETWORKS
 from lrtl.models.maskformer import UPSAMPLING
-from lrtl.motion.flow import ESTIMATORS
 from lrtl.motion.grids import AUXILIARY
-from lrtl.motion.tracks import BOUNDARIES, TRACKERS
+from lrtl.motion.windows import BOUNDARIES
 from lrtl.movi import SEGMENTERS
 from lrtl.settings import SECTIONS, check, resolve, run_seeds, sequence_names
 
@@ -177,13 +175,10 @@ def test_missing_settings_and_a_missing_mirror_are_named(config):
 
 def test_the_schema_knows_what_the_package_does(schema):
     known = {
-        ("flow", "estimator"): ESTIMATORS,
         ("flow", "precision"): PRECISIONS,
-        ("tracks", "tracker"): TRACKERS,
         ("tracks", "boundary"): BOUNDARIES,
         ("tracks", "auxiliary"): AUXILIARY,
         ("tracks", "precision"): PRECISIONS,
-        ("network", "network"): NETWORKS,
         ("network", "decoder"): UPSAMPLING,
         ("losses", "flow_centre"): CENTRES,
         ("losses", "flow_loss"): CONVENTIONS,

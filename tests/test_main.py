@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from lrtl.settings import SECTIONS, descriptions
+
 FLOW = ["--estimator", "dis", "--size", "180", "320", "--gaps", "-1", "1"]
 FLOW += ["--updates", "1", "--precision", "float32"]
 
@@ -28,6 +30,15 @@ def test_settings_out_of_range_are_named(comet, tmp_path):
     run = lrtl("flow", "--sequence", comet.folder, "--out", tmp_path / "flow.zarr", *flags)
     assert run.returncode == 1
     assert "estimator is 'farneback', expected one of raft_large, raft_small, dis" in run.stderr
+
+
+def test_help_has_what_the_schema_says_of_every_setting():
+    for stage in SECTIONS.values():
+        assert all(descriptions(stage).values())
+    run = lrtl("train", "--help")
+    assert run.returncode == 0
+    assert "Weight of the trajectory loss, 1/px." in run.stdout
+    assert "Segments predicted per frame, K." in run.stdout
 
 
 def test_a_full_disk_keeps_finished_work(comet, tmp_path):

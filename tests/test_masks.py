@@ -13,7 +13,7 @@ from lrtl.datasets.layout import Sequence
 from lrtl.files import whole_file
 from lrtl.masks import affinity_of, load_run, predict, read_flows, write_masks
 from lrtl.merge import merge_components
-from lrtl.models import NETWORKS
+from lrtl.methods import NETWORKS
 from lrtl.motion.store import FlowStore
 from tests.conftest import merge_config
 from tests.test_train import LOSSES, NETWORK

@@ -7,9 +7,7 @@ import pandas as pd
 import pytest
 
 from lrtl.__main__ import parser
-from lrtl.models import NETWORKS
-from lrtl.motion.flow import ESTIMATORS
-from lrtl.motion.tracks import TRACKERS
+from lrtl.methods import ESTIMATORS, NETWORKS, TRACKERS
 from lrtl.plan import FRAMES, Job, _job, amount, as_text, plan, price
 from tests.conftest import ROOT
 

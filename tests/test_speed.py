@@ -7,7 +7,7 @@ import yaml
 from safetensors.torch import save_file
 
 from lrtl.files import whole_file
-from lrtl.models import NETWORKS
+from lrtl.methods import NETWORKS
 from lrtl.speed import measure_speed
 from lrtl.train import _plain
 from tests.test_train import LOSSES, NETWORK

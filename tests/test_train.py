@@ -11,7 +11,7 @@ from lrtl import train as module
 from lrtl.config import FlowConfig, LossConfig, NetworkConfig, TrainConfig
 from lrtl.losses import flow_loss
 from lrtl.masks import load_run
-from lrtl.models import NETWORKS
+from lrtl.methods import NETWORKS
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.reading import moving_average, read_flow, read_tracks
 from lrtl.motion.store import FlowStore, TrackStore

@@ -8,3 +8,4 @@ dataset's own protocol, `released` by that of the released code.
 from lrtl.datasets import clips, davis, demo, fbms59, segtrackv2
 
 DATASETS = {module.NAME: module for module in (davis, segtrackv2, fbms59, demo, clips)}
+RIGID = ("movi", "movi_mini")  # videos of rigid objects with exact trajectories; see movi.py

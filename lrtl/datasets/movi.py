@@ -14,11 +14,10 @@ import cv2
 import google_crc32c
 import numpy as np
 
-from lrtl.datasets import movi_mini
+from lrtl.datasets import RIGID, movi_mini
 from lrtl.datasets.trajectories import RigidVideo
 from lrtl.files import whole_file
 
-DATASETS = ("movi", "movi_mini")
 RENDERED = 512  # px, the side MOVi-F was rendered at
 REMEDY = (
     "copy some files of gs://kubric-public/tfds/movi_f/{128x128,256x256,512x512}/1.0.0/ to a "
@@ -39,8 +38,8 @@ BYTES = ("metadata/video_name", "video", "segmentations", "depth")
 
 def prepare(dataset: str, index: int, source: Path | None, out: Path) -> None:
     """Write a video of movi_mini, by its seed, or of MOVi-F, by its place in `source`, as .npz."""
-    if dataset not in DATASETS:
-        raise ValueError(f"unknown dataset {dataset!r}; one of {', '.join(DATASETS)}")
+    if dataset not in RIGID:
+        raise ValueError(f"unknown dataset {dataset!r}; one of {', '.join(RIGID)}")
     video = movi_mini.render(index) if dataset == "movi_mini" else find_video(source, index)
     write_video(video, out)
 

@@ -7,10 +7,14 @@ of the papers has it.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lrtl.config import NetworkConfig
+from lrtl.models.backbones import FrozenDino, resnet_50, swin_tiny
 
 CHANNELS = 256
 HEADS, LAYERS, PERCEPTRON, DROPOUT = 8, 6, 2048, 0.1  # of the transformer
@@ -47,6 +51,18 @@ class MaskFormer(nn.Module):
         products = kernels @ pixels.flatten(2)  # (B, 9K, hw)
         logits = F.fold(products, pixels.shape[-2:], 3, padding=1)  # (B, K, h, w)
         return fit(logits + (embeddings @ bias)[..., None, None], size)
+
+
+BACKBONES: dict[str, Callable[[NetworkConfig], nn.Module]] = {
+    "maskformer_dino": lambda config: FrozenDino(config.backbone_weights),
+    "maskformer_swin": lambda config: swin_tiny(config.backbone_weights, config.decoder),
+    "maskformer_resnet": lambda config: resnet_50(config.backbone_weights),
+}
+
+
+def build_maskformer(config: NetworkConfig) -> MaskFormer:
+    """Build MaskFormer over one of `BACKBONES`; see `NETWORKS` in lrtl/methods.py."""
+    return MaskFormer(BACKBONES[config.network](config), config.components, config.decoder)
 
 
 class Pyramid(nn.Module):

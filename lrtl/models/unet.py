@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lrtl.config import NetworkConfig
+
 RGB_MEAN = (123.675, 116.28, 103.53)
 RGB_STD = (58.395, 57.12, 57.375)
 
@@ -40,6 +42,11 @@ class UNet(nn.Module):
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
             x = level(torch.cat([skip, x], 1))
         return self.head(x)
+
+
+def build_unet(config: NetworkConfig) -> UNet:
+    """Build a U-Net; see `NETWORKS` in lrtl/methods.py."""
+    return UNet(config.components, config.width)
 
 
 def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:

@@ -16,6 +16,7 @@ from torch import nn
 from lrtl.config import TracksConfig
 from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
+from lrtl.methods import TRACKERS
 from lrtl.motion.learned import (
     autocast,
     both_ways,
@@ -29,7 +30,6 @@ from lrtl.motion.learned import (
 from lrtl.weights import load_weights
 
 INSTALL = checkout("alltracker", "c1ed462b7cfe9b4c6d07d8880ae5ed103b0848e0", "einops torchvision")
-WEIGHTS = "alltracker.pth"
 LONGEST = 1024  # px of the longer side of the frames it sees
 WINDOW, UPDATES = 16, 4
 VISIBLE = 0.6  # of visibility times confidence, as in the published evaluation
@@ -42,7 +42,8 @@ def open_alltracker(source: Path, config: TracksConfig) -> "AllTracker":
         ValueError: AllTracker's code is not there, or the weights are not of this model.
     """
     model = import_code("nets.alltracker", INSTALL, "MIT").Net(WINDOW, init_weights=False)
-    model = load_weights(model, Path(config.weights), config.tracker, WEIGHTS)
+    expected = TRACKERS[config.tracker].weights
+    model = load_weights(model, Path(config.weights), config.tracker, expected)
     return AllTracker(Sequence.open(source), config, model.to(device()))
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lrtl.config import TracksConfig
 from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
+from lrtl.methods import TRACKERS
 from lrtl.motion.grids import AUXILIARY
 from lrtl.motion.learned import autocast, device, import_code, pixel_scale, read_frames
 from lrtl.weights import load_weights
@@ -32,7 +33,6 @@ class Variant(NamedTuple):
     """A published model, and how its predictor says that a point is visible."""
 
     build: dict  # arguments of the published constructor
-    weights: str
     joint: bool  # one pass over the whole window, not sliding windows either way
     visible: Callable[..., Tensor]
 
@@ -40,19 +40,16 @@ class Variant(NamedTuple):
 VARIANTS = {
     "cotracker2": Variant(
         {"v2": True, "window_len": 8},
-        "cotracker2.pth",
         False,
         lambda visibility, *_: visibility > 0.9,
     ),
     "cotracker3_offline": Variant(
         {"offline": True, "window_len": 60},
-        "scaled_offline.pth",
         True,
         lambda visibility, *_: visibility > 0.9,
     ),
     "cotracker3_online": Variant(
         {"offline": False, "window_len": 16},
-        "scaled_online.pth",
         False,
         lambda visibility, confidence, *_: visibility * confidence > 0.6,
     ),
@@ -68,7 +65,8 @@ def open_cotracker(source: Path, config: TracksConfig) -> "CoTracker":
     variant = VARIANTS[config.tracker]
     code = import_code("cotracker.models.build_cotracker", INSTALL, "CC BY-NC 4.0 (not commercial)")
     model = code.build_cotracker(**variant.build)
-    model = load_weights(model, Path(config.weights), config.tracker, variant.weights)
+    expected = TRACKERS[config.tracker].weights
+    model = load_weights(model, Path(config.weights), config.tracker, expected)
     return CoTracker(Sequence.open(source), config, model.to(device()))
 
 

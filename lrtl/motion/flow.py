@@ -1,7 +1,6 @@
 """Flow estimators and the flow of a sequence at several frame gaps."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,6 +12,7 @@ import lrtl
 from lrtl.config import WHOLE, FlowConfig, Part
 from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
+from lrtl.methods import ESTIMATORS
 from lrtl.motion.correlation import HELD_BYTES, pyramid_bytes
 from lrtl.motion.learned import autocast
 from lrtl.motion.raft import Encoding, load_raft
@@ -68,9 +68,6 @@ class DisFlow:
         """Return the flows (B, 2, H, W) float32 in pixels from B frames to B others."""
         pairs = zip(first, second, strict=True)
         return np.stack([self.estimator.calc(a, b, None).transpose(2, 0, 1) for a, b in pairs])
-
-
-ESTIMATORS: dict[str, Callable] = {"raft_large": RaftFlow, "raft_small": RaftFlow, "dis": DisFlow}
 
 
 def resize_frame(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:

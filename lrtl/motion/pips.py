@@ -15,6 +15,7 @@ from torch import nn
 from lrtl.config import TracksConfig
 from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
+from lrtl.methods import TRACKERS
 from lrtl.motion.learned import (
     autocast,
     both_ways,
@@ -28,7 +29,6 @@ from lrtl.motion.learned import (
 from lrtl.weights import load_weights
 
 INSTALL = checkout("pips2", "8b5bd9ecb27274f76f75fcaeff0dbdf13de0b977", "einops prettytable")
-WEIGHTS = "reference_model.tar.gz"
 RESOLUTION = (512, 896)  # (h, w) in px
 UPDATES = 16
 FEWEST = 8  # frames of a call; the model normalises over time, which over a few leaves noise
@@ -42,7 +42,8 @@ def open_pips(source: Path, config: TracksConfig) -> "Pips":
         ValueError: the code of PIPs++ is not there, or the weights are not of this model.
     """
     model = import_code("nets.pips2", INSTALL, "MIT").Pips(stride=8)
-    model = load_weights(model, Path(config.weights), config.tracker, WEIGHTS)
+    expected = TRACKERS[config.tracker].weights
+    model = load_weights(model, Path(config.weights), config.tracker, expected)
     return Pips(Sequence.open(source), config, model.to(device()))
 
 

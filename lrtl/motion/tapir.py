@@ -15,6 +15,7 @@ from torch import nn
 from lrtl.config import TracksConfig
 from lrtl.datasets.fetch import checked_sha256
 from lrtl.datasets.layout import Sequence
+from lrtl.methods import TRACKERS
 from lrtl.motion.learned import autocast, device, import_code, read_frames
 from lrtl.weights import load_weights
 
@@ -30,18 +31,14 @@ class Variant(NamedTuple):
     """A published model and the resolution it was published for."""
 
     build: dict  # arguments of the published constructor
-    weights: str
     resolution: tuple[int, int]  # (h, w) in px
 
 
 TAPIR_VARIANTS = {
-    "tapir": Variant(
-        {"pyramid_level": 0, "extra_convs": False}, "tapir_checkpoint_panning.pt", (256, 256)
-    ),
+    "tapir": Variant({"pyramid_level": 0, "extra_convs": False}, (256, 256)),
     # The temperature it was trained at; the constructor's default is TAPIR's.
     "bootstapir": Variant(
         {"pyramid_level": 1, "softmax_temperature": 10.0},
-        "bootstapir_checkpoint_v2.pt",
         (512, 512),
     ),
 }
@@ -56,7 +53,8 @@ def open_tapir(source: Path, config: TracksConfig) -> "Tapir":
     variant = TAPIR_VARIANTS[config.tracker]
     code = import_code("tapnet.torch.tapir_model", INSTALL, "Apache 2.0")
     model = code.TAPIR(**variant.build, initial_resolution=(256, 256))
-    model = load_weights(model, Path(config.weights), config.tracker, variant.weights)
+    expected = TRACKERS[config.tracker].weights
+    model = load_weights(model, Path(config.weights), config.tracker, expected)
     return Tapir(Sequence.open(source), config, model.to(device()))
 
 

@@ -1,10 +1,9 @@
-"""Point trackers and the tracks of a sequence, one set of points per query frame.
+"""Chained flow, and the tracks of a sequence, one set of points per query frame.
 
 The points of a query frame form a grid of `stride` px whose offset cycles from frame to frame; they
 are tracked `radius` = f frames either way, a window of T = 2f + 1 frames.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Self
@@ -17,13 +16,10 @@ from tqdm import tqdm
 
 import lrtl
 from lrtl.config import WHOLE, Part, TracksConfig
-from lrtl.motion.alltracker import open_alltracker
-from lrtl.motion.cotracker import VARIANTS, open_cotracker
+from lrtl.methods import TRACKERS
 from lrtl.motion.grids import query_grid
-from lrtl.motion.pips import open_pips
 from lrtl.motion.shared import share_tracks
 from lrtl.motion.store import FlowStore, TrackStore
-from lrtl.motion.tapir import TAPIR_VARIANTS, open_tapir
 from lrtl.motion.windows import BOUNDARIES, Tracker, track_queries
 
 
@@ -74,15 +70,6 @@ class ChainedFlow:
         height, width = self.size
         x, y = points
         return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-
-
-TRACKERS: dict[str, Callable[[Path, TracksConfig], Tracker]] = {
-    "chained_flow": ChainedFlow.open,
-    **dict.fromkeys(VARIANTS, open_cotracker),
-    **dict.fromkeys(TAPIR_VARIANTS, open_tapir),
-    "pips2": open_pips,
-    "alltracker": open_alltracker,
-}
 
 
 def track_sequence(source: Path, config: TracksConfig, out: Path, part: Part = WHOLE) -> None:

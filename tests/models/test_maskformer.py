@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from lrtl.config import NetworkConfig
-from lrtl.models import NETWORKS, backbones
+from lrtl.methods import NETWORKS
+from lrtl.models import backbones
 from lrtl.models.dino import DinoKeys
 from lrtl.models.maskformer import (
     UPSAMPLING,

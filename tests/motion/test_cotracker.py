@@ -172,7 +172,7 @@ def real_model(tracker):
     The columns that take in the sines of CoTracker2's displacements are damped: random weights on
     frequencies up to 1000 per px let rounding errors grow a thousandfold at every update.
     """
-    reason = "cotracker is not installed: see README, Trackers"
+    reason = "cotracker is not installed: see docs/motion.md, Trackers"
     three = pytest.importorskip("cotracker.models.core.cotracker.cotracker3_online", reason=reason)
     two = pytest.importorskip("cotracker.models.core.cotracker.cotracker", reason=reason)
     torch.manual_seed(0)

@@ -28,7 +28,7 @@ def test_flow_that_is_not_finite_fails_with_its_pair(comet, tmp_path, monkeypatc
         def flow(self, first, second):
             return np.full((1, 2, 180, 320), np.nan, np.float32)
 
-    monkeypatch.setitem(module.ESTIMATORS, "dis", Broken)
+    monkeypatch.setattr(module, "DisFlow", Broken)
     config = FlowConfig("dis", (180, 320), (1,), 1, "float32")
     with pytest.raises(ValueError, match=r"flow of frame 0 at gap 1 .*not finite"):
         estimate_flow(comet, config, tmp_path / "dis.zarr")

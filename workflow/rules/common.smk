@@ -4,6 +4,7 @@ from itertools import chain, product
 from lrtl.config import to_flags
 from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
+from lrtl.methods import ESTIMATORS, NETWORKS, TRACKERS
 from lrtl.settings import resolve, run_seeds, sequence_names
 
 # Progress bars that end in log files say how far they are twice a minute.
@@ -12,21 +13,6 @@ shell.prefix("export TQDM_MININTERVAL=30; ")
 # Jobs ask for a GPU at the scale of the papers.
 ON_GPU = config["preset"] == "paper"
 
-FLOW_WEIGHTS = {"raft_large": "raft-things.pth", "raft_small": "raft-small.pth"}
-TRACKER_WEIGHTS = {
-    "cotracker2": "cotracker2.pth",
-    "cotracker3_offline": "scaled_offline.pth",
-    "cotracker3_online": "scaled_online.pth",
-    "tapir": "tapir_checkpoint_panning.pt",
-    "bootstapir": "bootstapir_checkpoint_v2.pt",
-    "pips2": "reference_model.tar.gz",
-    "alltracker": "alltracker.pth",
-}
-BACKBONE_WEIGHTS = {
-    "maskformer_dino": "dino_vitbase8_pretrain.pth",
-    "maskformer_swin": "swin_tiny_patch4_window7_224.pth",
-    "maskformer_resnet": "resnet50-0676ba61.pth",
-}
 DINO_WEIGHTS = {
     "dino_vits8": "dino_deitsmall8_pretrain.pth",
     "dino_vitb8": "dino_vitbase8_pretrain.pth",
@@ -43,8 +29,8 @@ wildcard_constraints:
     experiment="|".join(config["experiments"]),
     seed="[0-9]+",
     part="[0-9]+",
-    estimator="raft_large|raft_small|dis",
-    tracker=f"({'|'.join(['chained_flow', *TRACKER_WEIGHTS])})(-[0-9]+)?",
+    estimator="|".join(ESTIMATORS),
+    tracker=f"({'|'.join(TRACKERS)})(-[0-9]+)?",
     archive="|".join(ARCHIVES),
     weights="|".join(WEIGHTS),
     table="|".join(config["paper_tables"]),
@@ -92,25 +78,27 @@ def tracker_of(wildcards):
     return settings_of(wildcards)["tracks"]["tracker"]
 
 
-def weights_of(wildcards):
-    """The checkpoint of a flow estimator or a tracker; none for DIS and chained flow."""
-    method = wildcards.get("estimator") or tracker_of(wildcards)
-    name = (FLOW_WEIGHTS | TRACKER_WEIGHTS).get(method)
+def published(name):
+    """Where published weights are fetched to; no file for a method without."""
     return f"resources/weights/{name}" if name else []
+
+
+def weights_of(wildcards):
+    """The checkpoint of a flow estimator or a tracker, if it has one."""
+    method = wildcards.get("estimator") or tracker_of(wildcards)
+    return published((ESTIMATORS | TRACKERS)[method].weights)
 
 
 def backbone_weights_of(wildcards):
-    """The published weights an experiment's network is built on; none for the U-Net."""
+    """The published weights an experiment's network is built on, if it has some."""
     settings = resolve(config, wildcards.dataset, wildcards.experiment)
-    name = BACKBONE_WEIGHTS.get(settings["network"]["network"])
-    return f"resources/weights/{name}" if name else []
+    return published(NETWORKS[settings["network"]["network"]].weights)
 
 
 def affinity_weights_of(wildcards):
     """The checkpoint whose features compare components; none for motion."""
     settings = resolve(config, wildcards.dataset, wildcards.experiment)
-    name = DINO_WEIGHTS.get(settings["merge"]["affinity"])
-    return f"resources/weights/{name}" if name else []
+    return published(DINO_WEIGHTS.get(settings["merge"]["affinity"]))
 
 
 def source_of(wildcards):
@@ -123,20 +111,13 @@ def source_of(wildcards):
 
 def environment_of(wildcards):
     """The environment with a tracker's code."""
-    tracker = tracker_of(wildcards)
-    if tracker.startswith("cotracker"):
-        return "../../envs/cotracker.yaml"
-    if tracker in ("tapir", "bootstapir"):
-        return "../../envs/tapnet.yaml"
-    if tracker in ("pips2", "alltracker"):
-        return f"../../envs/{tracker}.yaml"
-    return "../../envs/lrtl.yaml"
+    return f"../../envs/{TRACKERS[tracker_of(wildcards)].environment}.yaml"
 
 
 def learned(value, otherwise):
     """Resource function: `value` for a tracker with weights, else `otherwise`."""
     return lambda wildcards: (
-        value if tracker_of(wildcards) in TRACKER_WEIGHTS else otherwise
+        value if TRACKERS[tracker_of(wildcards)].weights else otherwise
     )
 
 
