@@ -6,8 +6,9 @@ from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
 from lrtl.settings import resolve, run_seeds, sequence_names
 
-# Progress bars that end in log files say how far they are twice a minute.
-shell.prefix("export TQDM_MININTERVAL=30; ")
+# Progress bars that end in log files say how far they are twice a minute. A scheduler that ends a
+# job signals all its processes: bash and tee wait for `lrtl`, which puts its work in order.
+shell.prefix("export TQDM_MININTERVAL=30; trap '' TERM; ")
 
 # Jobs ask for a GPU at the scale of the papers.
 ON_GPU = config["preset"] == "paper"
@@ -131,6 +132,16 @@ def environment_of(wildcards):
     if tracker in ("pips2", "alltracker"):
         return f"../../envs/{tracker}.yaml"
     return "../../envs/lrtl.yaml"
+
+
+def memory(megabytes):
+    """Resource function: a job's memory, and as much again at every further attempt."""
+
+    def of(wildcards, attempt):
+        first = megabytes(wildcards) if callable(megabytes) else megabytes
+        return first * attempt
+
+    return of
 
 
 def learned(value, otherwise):
