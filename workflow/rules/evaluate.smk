@@ -23,8 +23,8 @@ rule segment:
         "../../envs/lrtl.yaml"
     resources:
         gpu=int(ON_GPU),
-        mem_mb=4000,
-        runtime="1h",
+        mem_mb=memory(8000 if ON_GPU else 2000),
+        runtime="20m",
     params:
         settings=flags("merge"),
         backbone_weights=lambda wildcards, input: (
@@ -73,8 +73,8 @@ rule speed:
     threads: 1 if not ON_GPU else 4
     resources:
         gpu=int(ON_GPU),
-        mem_mb=4000,
-        runtime="1h",
+        mem_mb=memory(8000 if ON_GPU else 2000),
+        runtime="20m",
     params:
         backbone_weights=lambda wildcards, input: (
             f"--backbone-weights {input.backbone_weights}"
@@ -113,8 +113,8 @@ rule score:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=2000,
-        runtime="1h",
+        mem_mb=memory(1000),
+        runtime="30m",
     params:
         settings=flags("evaluation"),
         masks="results/masks/{dataset}/{experiment}/seed{seed}",
@@ -146,8 +146,8 @@ rule landscape:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=2000,
-        runtime="1h",
+        mem_mb=memory(1500),
+        runtime="10m",
     params:
         settings=flags("losses"),
     shell:

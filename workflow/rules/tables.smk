@@ -16,7 +16,7 @@ rule table:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="10m",
     shell:
         r"""
@@ -46,7 +46,7 @@ rule paper_table:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="10m",
     params:
         rows=lambda wildcards: list(config["paper_tables"][wildcards.table]["rows"]),
@@ -79,7 +79,7 @@ rule speed_table:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="10m",
     shell:
         r"""
@@ -103,7 +103,7 @@ rule landscape_table:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="10m",
     shell:
         r"""
@@ -130,8 +130,8 @@ rule pictures:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=2000,
-        runtime="30m",
+        mem_mb=memory(1500),
+        runtime="20m",
     shell:
         r"""
         lrtl pictures \
@@ -160,8 +160,8 @@ rule comparison:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=2000,
-        runtime="30m",
+        mem_mb=memory(1500),
+        runtime="20m",
     params:
         runs=lambda wildcards: expand(
             "results/masks/{dataset}/{experiment}/seed{seed}",

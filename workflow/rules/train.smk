@@ -21,7 +21,7 @@ rule train:
     threads: 1 if not ON_GPU else 4
     resources:
         gpu=int(ON_GPU),
-        mem_mb=8000,
+        mem_mb=memory(16000 if ON_GPU else 8000),
         runtime="12h",
     params:
         settings=flags("network", "losses", "training"),
