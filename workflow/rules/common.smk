@@ -134,6 +134,11 @@ def environment_of(wildcards):
     return "../../envs/lrtl.yaml"
 
 
+def folder_of(paths):
+    """The folder that all of some products are in."""
+    return paths[0].rpartition("/")[0]
+
+
 def memory(megabytes):
     """Resource function: a job's memory, and as much again at every further attempt."""
 

@@ -6,6 +6,7 @@ rule segment:
     input:
         weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
         config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
+        sums=rules.train.output.sums,
         sequence="results/datasets/{dataset}/{sequence}",
         flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
         backbone_weights=backbone_weights_of,
@@ -58,6 +59,7 @@ rule speed:
     input:
         weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
         config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
+        sums=rules.train.output.sums,
         sequence=lambda wildcards: (
             f"results/datasets/{wildcards.dataset}/{sequences(wildcards.dataset, True)[0]}"
         ),
@@ -117,13 +119,15 @@ rule score:
         runtime="30m",
     params:
         settings=flags("evaluation"),
-        masks="results/masks/{dataset}/{experiment}/seed{seed}",
-        components="results/components/{dataset}/{experiment}/seed{seed}",
+        data=lambda wildcards, input: folder_of(input.sequences),
+        masks=lambda wildcards, input: folder_of(input.masks),
+        components=lambda wildcards, input: folder_of(input.components),
         names=lambda wildcards: ",".join(sequences(wildcards.dataset, scored=True)),
     shell:
         r"""
         lrtl score {params.masks:q} \
             --dataset {wildcards.dataset} \
+            --data {params.data:q} \
             --names {params.names} \
             --components {params.components:q} \
             --out {output:q} \

@@ -24,7 +24,7 @@ rule flow:
         weights=lambda wildcards, input: (
             f"--weights {input.weights}" if input.weights else ""
         ),
-        store="results/flow/{dataset}/{sequence}/{estimator}.zarr",
+        store=lambda wildcards, output: output[0],
         part="",
     shell:
         r"""
@@ -79,7 +79,7 @@ rule tracks:
         weights=lambda wildcards, input: (
             f"--weights {input.weights}" if input.weights else ""
         ),
-        store="results/tracks/{dataset}/{sequence}/{tracker}.zarr",
+        store=lambda wildcards, output: output[0],
         part="",
     shell:
         r"""

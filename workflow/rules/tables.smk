@@ -163,11 +163,10 @@ rule comparison:
         mem_mb=memory(1500),
         runtime="20m",
     params:
-        runs=lambda wildcards: expand(
-            "results/masks/{dataset}/{experiment}/seed{seed}",
-            dataset=wildcards.dataset,
-            experiment=config["tables"][wildcards.dataset],
-            seed=run_seeds(config, wildcards.dataset)[0],
+        runs=lambda wildcards, input: dict.fromkeys(
+            folder_of([path])
+            for path in input.masks
+            if f"/seed{run_seeds(config, wildcards.dataset)[0]}/" in path
         ),
     shell:
         r"""

@@ -12,6 +12,12 @@ rule train:
         weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
         metrics="results/runs/{dataset}/{experiment}/seed{seed}/metrics.csv",
         config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
+        sums=multiext(
+            "results/runs/{dataset}/{experiment}/seed{seed}/",
+            "weights.safetensors.sha256",
+            "metrics.csv.sha256",
+            "config.yaml.sha256",
+        ),
     log:
         "logs/train/{dataset}/{experiment}/seed{seed}.log",
     benchmark:
