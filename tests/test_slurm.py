@@ -126,12 +126,12 @@ def wait_for(condition, seconds: float = 120) -> float:
 
 
 def test_the_demo_through_slurm(checkout, slurm, tmp_path_factory):  # noqa: F811
-    """All of it, with stand-ins for GPUs, to the bytes of a local run in sixteen submissions."""
+    """All of it, with stand-ins for GPUs, to the bytes of a local run in fifteen submissions."""
     for _ in ("flow", "tracks"):
         edit(checkout, "size: [270, 480]", "size: [90, 160]")
     products = ["demo_table.csv", "demo_sequences.csv", "demo_landscape.csv", "pictures"]
     run = compare(checkout, "demo", products, ["preset=paper"], tmp_path_factory)
-    assert submissions(run) == 16
+    assert submissions(run) == 15
     assert "gpu=1" in run.stdout + run.stderr
 
 

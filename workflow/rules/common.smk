@@ -139,6 +139,12 @@ def folder_of(paths):
     return paths[0].rpartition("/")[0]
 
 
+def first_runs_of(wildcards, masks):
+    """The folders of masks of the first seed, one for each experiment."""
+    seed = f"/seed{run_seeds(config, wildcards.dataset)[0]}/"
+    return list(dict.fromkeys(folder_of([path]) for path in masks if seed in path))
+
+
 def memory(megabytes):
     """Resource function: a job's memory, and as much again at every further attempt."""
 

@@ -163,11 +163,7 @@ rule comparison:
         mem_mb=memory(1500),
         runtime="20m",
     params:
-        runs=lambda wildcards, input: dict.fromkeys(
-            folder_of([path])
-            for path in input.masks
-            if f"/seed{run_seeds(config, wildcards.dataset)[0]}/" in path
-        ),
+        runs=lambda wildcards, input: first_runs_of(wildcards, input.masks),
     shell:
         r"""
         lrtl comparison \
