@@ -87,9 +87,8 @@ def start(folder: Path) -> None:
     Path("/run/munge").mkdir(exist_ok=True)
     shutil.chown("/run/munge", "munge", "munge")
     if subprocess.run(["pgrep", "-x", "munged"], capture_output=True).returncode:
-        pid = f"--pid-file={folder}/munged.pid"
-        folder.chmod(0o777)
-        subprocess.run(["runuser", "-u", "munge", "--", shutil.which("munged"), pid], check=True)
+        subprocess.run(["runuser", "-u", "munge", "--", shutil.which("munged")], check=True)
+        shutil.copy("/run/munge/munged.pid", folder)
     for daemon in ("slurmctld", "slurmd"):
         subprocess.run([daemon], check=True)
     wait_for(lambda: output_of("sinfo", "-h", "-p", "main", "-o", "%t") == "idle", 20)
