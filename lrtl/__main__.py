@@ -3,8 +3,10 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 from pathlib import Path
+from threading import Event
 
 import cv2
 import pandas as pd
@@ -55,6 +57,7 @@ from lrtl.verify import verify
 
 def main() -> int:
     """Run one verb; an error it names ends with status 1 and one line."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as by Ctrl-C
     arguments = parser().parse_args()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(arguments.threads)
@@ -182,7 +185,10 @@ def _train(a: argparse.Namespace) -> None:
         Motion.load(Sequence.open(s), FlowStore.open(f), TrackStore.open(t), network.input_size)
         for s, f, t in zip(a.sequences, a.flow, a.tracks, strict=True)
     ]
-    train(motions, network, from_flags(a, LossConfig), from_flags(a, TrainConfig), a.seed, a.out)
+    stop = Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    losses, training = from_flags(a, LossConfig), from_flags(a, TrainConfig)
+    train(motions, network, losses, training, a.seed, a.out, stop)
 
 
 def _masks(a: argparse.Namespace) -> None:

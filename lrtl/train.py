@@ -2,9 +2,11 @@
 
 import math
 import pickle
+import signal
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pandas as pd
@@ -44,17 +46,20 @@ def train(
     training: TrainConfig,
     seed: int,
     out: Path,
+    stop: Event | None = None,
 ) -> None:
     """Train a segmenter on the motion of its sequences and save its EMA weights.
 
     Writes `weights.safetensors`, `metrics.csv` and `config.yaml` into `out`. A checkpoint beside
-    it, `{out}.checkpoint`, lets a killed run go on; on CPU the result is the same bit by bit.
+    it, `{out}.checkpoint`, lets a killed run go on; on CPU the result is the same bit by bit. Once
+    `stop` is set, the step that runs is finished, a checkpoint written and the run given up.
 
     The losses of up to `READ_EVERY` steps are read together: the loop itself does not wait for a
     GPU, and one that diverged takes the steps up to the next reading too, but saves none of them.
 
     Raises:
         FloatingPointError: the loss or its gradient is not finite; the step is named.
+        InterruptedError: it was told to stop; the step it goes on from is named.
     """
     settings = {
         "network": asdict(network) | {"backbone_weights": backbone_sha256(network)},
@@ -85,7 +90,12 @@ def train(
 
     steps = range(start, training.steps)
     loader = DataLoader(
-        batches, None, sampler=steps, num_workers=training.workers, pin_memory=on_gpu
+        batches,
+        None,
+        sampler=steps,
+        num_workers=training.workers,
+        pin_memory=on_gpu,
+        worker_init_fn=_outlive_sigterm,
     )
     bar = tqdm(loader, "train", training.steps, initial=start, unit="step")
     for step, batch in zip(steps, bar, strict=True):
@@ -109,7 +119,8 @@ def train(
         terms = {name: term.detach() for name, term in terms.items()}
         unread.append({"step": step, **terms, "rate": rate, "gradient_norm": norm})
         last = step + 1 == training.steps
-        saving = (step + 1) % training.checkpoint_every == 0 and not last
+        stopping = stop is not None and stop.is_set()
+        saving = (stopping or (step + 1) % training.checkpoint_every == 0) and not last
         if saving or last or len(unread) == READ_EVERY:
             metrics += read_metrics(unread)
             unread = []
@@ -125,6 +136,8 @@ def train(
             }
             with whole_file(checkpoint) as path:
                 torch.save(state, path)
+            if stopping:
+                raise InterruptedError(f"stopped; run again, it goes on from step {step + 1}")
 
     write_csv(pd.DataFrame(metrics), out / "metrics.csv")
     with whole_file(out / "config.yaml") as path:
@@ -210,6 +223,11 @@ def _load_checkpoint(path: Path, settings: dict) -> dict | None:
         return None
     print(f"resuming from step {state['step']} of {path}")
     return state
+
+
+def _outlive_sigterm(worker: int) -> None:
+    """A scheduler signals every process of a job, but the loop decides when its workers end."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _plain(settings: dict) -> dict:

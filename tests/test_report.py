@@ -70,7 +70,7 @@ def test_every_result_has_a_category_and_a_caption(page):
         assert page.get_by_text(category, exact=True).is_visible()
     assert page.evaluate("Object.values(results).every(result => result.caption)")
     files = sorted(Path(name).name for name in page.evaluate("Object.keys(results)"))
-    assert files.count("comet.html") == files.count("metrics.csv") == 2
+    assert files.count("comet.html") == files.count("seed0_curves.png") == 2
 
 
 def test_it_says_what_was_run(page):

@@ -1,20 +1,27 @@
-"""The demo through a real Slurm of one node, started here with two stand-ins for GPUs."""
+"""The workflow through a real Slurm of one node, started here with two stand-ins for GPUs."""
 
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
+from tests.conftest import snakemake
+from tests.test_workflow import STAGES, digest, edit
+
+MARK = "# Of tests/test_slurm.py\n"
+# Jobs of `main` give way to those of `urgent`, thirty seconds after SIGTERM at the latest.
 SLURM_CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 AuthType=auth/munge
+AuthInfo=cred_expire=5
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={folder}/state
@@ -27,70 +34,202 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/none
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 ReturnToService=2
 SchedulerParameters=sched_interval=1
 MpiDefault=none
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=20000 Gres=gpu:2 State=UNKNOWN
-PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+PartitionName=main Nodes={host} Default=YES State=UP GraceTime=30
+PartitionName=urgent Nodes={host} State=UP PriorityTier=2 PreemptMode=OFF
 """
 GRES_CONF = "AutoDetect=off\nName=gpu File=/dev/null\nName=gpu File=/dev/zero\n"
+# Jobs are started without the variables of Slurm, so srun looks at the usual place.
+ETC = Path("/etc/slurm")
+NODE = socket.gethostname().split(".")[0]
+THROUGH_SLURM = (
+    "--profile=slurm",
+    "--latency-wait=10",
+    "--seconds-between-status-checks=2",
+    "--slurm-init-seconds-before-status-checks=3",
+)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
     """A running one-node Slurm."""
     needed = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "sinfo")
     missing = [name for name in needed if shutil.which(name) is None]
     if missing or os.getuid():
         pytest.skip(f"needs root and Slurm; not installed: {', '.join(missing) or 'nothing'}")
-    # Jobs are started without the variables of Slurm, so srun looks at the usual place.
-    etc = Path("/etc/slurm")
-    if (etc / "slurm.conf").exists():
-        pytest.skip(f"{etc} has a Slurm of its own, which a test does not replace")
-    etc.mkdir(exist_ok=True)
-    folder = tmp_path_factory.mktemp("slurm")
+    conf = ETC / "slurm.conf"
+    if conf.exists() and not conf.read_text().startswith(MARK):
+        pytest.skip(f"{conf} is of a Slurm that a test does not replace")
+    stop()  # one that a killed test left behind
+    try:
+        start(tmp_path_factory.mktemp("slurm"))
+        yield
+    finally:
+        stop()
+
+
+def start(folder: Path) -> None:
+    """Start Slurm's daemons and wait until the node is idle."""
     for name in ("state", "spool"):
         (folder / name).mkdir()
-    host = socket.gethostname().split(".")[0]
-    (etc / "slurm.conf").write_text(SLURM_CONF.format(host=host, folder=folder))
-    (etc / "gres.conf").write_text(GRES_CONF)
+    ETC.mkdir(exist_ok=True)
+    (ETC / "slurm.conf").write_text(MARK + SLURM_CONF.format(host=NODE, folder=folder))
+    (ETC / "gres.conf").write_text(GRES_CONF)
     Path("/run/munge").mkdir(exist_ok=True)
     shutil.chown("/run/munge", "munge", "munge")
     if subprocess.run(["pgrep", "-x", "munged"], capture_output=True).returncode:
         subprocess.run(["runuser", "-u", "munge", "--", shutil.which("munged")], check=True)
+        shutil.copy("/run/munge/munged.pid", folder)
     for daemon in ("slurmctld", "slurmd"):
         subprocess.run([daemon], check=True)
-    for _ in range(100):
-        state = subprocess.run(["sinfo", "-h", "-o", "%t"], capture_output=True, text=True)
-        if state.stdout.strip() == "idle":
-            break
-        time.sleep(0.2)
-    else:
-        pytest.fail(f"Slurm's node is not idle but {state.stdout!r}, {state.stderr!r}")
-    yield
-    for daemon in ("slurmd", "slurmctld"):
-        pid = folder / f"{daemon}.pid"
-        if pid.exists():
-            subprocess.run(["kill", pid.read_text().strip()], check=False)
+    wait_for(lambda: output_of("sinfo", "-h", "-p", "main", "-o", "%t") == "idle", 20)
+
+
+def stop() -> None:
+    """End the jobs and the daemons of a Slurm that was started here, and remove its settings."""
+    conf = ETC / "slurm.conf"
+    if not conf.exists():
+        return
+    folder = Path(re.search("SlurmdPidFile=(.*)/", conf.read_text())[1])
+    pids = {path.stem: int(path.read_text()) for path in folder.glob("*.pid")}
+    if "slurmctld" in pids:
+        output_of("scancel", "--user=root", "--signal=KILL", "--full")
+        wait_for(lambda: not output_of("squeue", "-h"), 20)
+    for daemon in ("slurmd", "slurmctld", "munged"):
+        if daemon in pids and Path(f"/proc/{pids[daemon]}").exists():
+            os.kill(pids[daemon], signal.SIGTERM)
     for name in ("slurm.conf", "gres.conf"):
-        (etc / name).unlink()
+        (ETC / name).unlink(missing_ok=True)
 
 
-def test_demo_through_slurm(checkout, slurm):
-    """Rules that ask for a GPU get one; the table arrives."""
-    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--latency-wait", "10"]
-    command += ["--seconds-between-status-checks", "2"]
-    command += ["--set-threads", "flow=2", "train=2"]  # the node has two cores
-    command += ["--slurm-init-seconds-before-status-checks", "3", "--config", "sequences=comet"]
-    command += ["--", "results/demo_table.csv"]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    run = subprocess.run(
-        command, cwd=checkout, capture_output=True, text=True, env=os.environ | {"PATH": path}
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    table = pd.read_csv(checkout / "results/demo_table.csv")
-    assert table["experiment"].tolist() == ["flow_only", "lrtl"]
+def output_of(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def wait_for(condition, seconds: float = 120) -> float:
+    """Seconds until a condition holds."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, output_of("squeue", "--states=all")
+        time.sleep(0.1)
+    return time.monotonic() - start
+
+
+def test_the_demo_through_slurm(checkout, slurm, tmp_path_factory):  # noqa: F811
+    """All of it, with stand-ins for GPUs, to the bytes of a local run in fifteen submissions."""
+    for _ in ("flow", "tracks"):
+        edit(checkout, "size: [270, 480]", "size: [90, 160]")
+    products = ["demo_table.csv", "demo_sequences.csv", "demo_landscape.csv", "pictures"]
+    run = compare(checkout, "demo", products, ["preset=paper"], tmp_path_factory)
+    assert submissions(run) == 15
     assert "gpu=1" in run.stdout + run.stderr
+
+
+def test_two_sequences_of_davis_through_slurm(checkout, slurm, tmp_path_factory):  # noqa: F811
+    """Prepared with too little memory, which Slurm ends, and with more at the next attempt."""
+    if "LRTL_MIRROR" not in os.environ:
+        pytest.skip("set LRTL_MIRROR to a folder with DAVIS-data.zip and raft-small.pth")
+    edit(checkout, "size: [240, 424], updates: 12}", "size: [64, 112], updates: 2, gaps: [-1, 1]}")
+    edit(checkout, "chained_flow, size: [240, 424]}", "chained_flow, size: [64, 112], radius: 5}")
+    edit(checkout, "steps: 8000\n      decay_steps: 8000", "quad_gaps: [1]\n      steps: 10")
+    edit(checkout, "davis: [flow_only, tracks_only, lrtl]", "davis: [lrtl]")
+    rules = checkout / "workflow/rules/data.smk"
+    assert "mem_mb=memory(1500)" in rules.read_text()
+    rules.write_text(rules.read_text().replace("mem_mb=memory(1500)", "mem_mb=memory(350)"))
+    config = ["preset=cpu", "sequences=dog,goat", f"mirror={os.environ['LRTL_MIRROR']}"]
+    products = ["davis_table.csv", "davis_sequences.csv"]
+    run = compare(checkout, "results/davis_table.csv", products, config, tmp_path_factory)
+    assert submissions(run) > 10
+    logs = [path.read_text() for path in (checkout / "logs/slurm/group_prepare").rglob("*.log")]
+    assert any("Exceeded job memory limit" in log for log in logs)
+
+
+def compare(folder, target, products, config, tmp_path_factory) -> subprocess.CompletedProcess:
+    """Make a target through Slurm and locally, expecting the same bytes."""
+    local = tmp_path_factory.mktemp("local") / "checkout"
+    shutil.copytree(folder, local)
+    seconds = {}
+    for where, arguments in ((local, ["--retries=1"]), (folder, THROUGH_SLURM)):
+        begin = time.monotonic()
+        run = snakemake(where, *arguments, target, config=config)
+        assert run.returncode == 0, run.stdout + run.stderr
+        seconds[where] = time.monotonic() - begin
+    for name in products:
+        assert digest(folder / "results" / name) == digest(local / "results" / name), name
+    overhead = (seconds[folder] - seconds[local]) / submissions(run)
+    print(f"{target}: {submissions(run)} submissions, {seconds[local]:.0f} s locally, ", end="")
+    print(f"{seconds[folder]:.0f} s through Slurm, {overhead:.1f} s more for each")
+    return run
+
+
+def submissions(run: subprocess.CompletedProcess) -> int:
+    return (run.stdout + run.stderr).count("has been submitted with SLURM jobid")
+
+
+def test_a_training_outlives_its_node_its_preemption_and_its_cancellation(
+    checkout,  # noqa: F811
+    slurm,
+    tmp_path_factory,
+):
+    """Each time it goes on once, from its checkpoint, to the bytes of an undisturbed run."""
+    for _ in ("flow", "tracks"):
+        edit(checkout, "size: [270, 480]", "size: [90, 160]")
+    edit(checkout, "steps: 30\n      checkpoint_every: 5", "steps: 300\n      checkpoint_every: 10")
+    config, run = ["preset=cpu", "sequences=comet"], "results/runs/demo/lrtl/seed0"
+    assert snakemake(checkout, STAGES["tracks"], config=config).returncode == 0
+    local = tmp_path_factory.mktemp("local") / "checkout"
+    shutil.copytree(checkout, local)
+    assert snakemake(local, STAGES["train"], config=config).returncode == 0
+
+    log, checkpoint = checkout / "logs/train/demo/lrtl/seed0.log", checkout / f"{run}.checkpoint"
+    with ThreadPoolExecutor() as pool:
+        through_slurm = pool.submit(
+            snakemake, checkout, *THROUGH_SLURM, STAGES["train"], config=config
+        )
+        wait_for(checkpoint.exists)
+        first = job_id()
+        output_of("scontrol", "update", f"nodename={NODE}", "state=down", "reason=test")
+        wait_for(lambda: state_of(first) == "PENDING")
+        begun = checkpoint.stat().st_mtime
+        output_of("scontrol", "update", f"nodename={NODE}", "state=resume")
+        wait_for(lambda: checkpoint.stat().st_mtime > begun)
+        assert "resuming from step" in log.read_text()
+
+        output_of("sbatch", "-p", "urgent", "--exclusive", "--output=/dev/null", "--wrap", "true")
+        seconds = wait_for(lambda: state_of(first) == "FAILED", 30)
+        step = re.search(r"goes on from step (\d+)$", log.read_text())[1]
+        print(f"preempted at step {step}, {seconds:.1f} s from SIGTERM to the end of the job")
+        wait_for(lambda: f"resuming from step {step} of" in log.read_text())
+
+        output_of("scontrol", "update", f"nodename={NODE}", "state=drain", "reason=test")
+        second = job_id()
+        begun = checkpoint.stat().st_mtime
+        wait_for(lambda: checkpoint.stat().st_mtime > begun)  # a drained node ends what it runs
+        output_of("scancel", second)
+        wait_for(lambda: job_id() not in (second, None))
+        assert state_of(job_id()) == "PENDING"
+        output_of("scontrol", "update", f"nodename={NODE}", "state=resume")
+        ended = through_slurm.result()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert submissions(ended) == 3
+    assert "resuming from step" in log.read_text()
+    assert digest(checkout / run) == digest(local / run)
+
+
+def job_id() -> str | None:
+    """The only job of partition `main` that is queued or runs."""
+    return output_of("squeue", "-h", "-p", "main", "-o", "%i") or None
+
+
+def state_of(job: str) -> str:
+    return output_of("squeue", "-h", "--states=all", "-j", job, "-o", "%T")

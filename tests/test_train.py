@@ -1,6 +1,13 @@
 """Training on a rendered sequence: resumed runs, diverging ones, schedules and averages."""
 
-from dataclasses import replace
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from threading import Event
 
 import numpy as np
 import pytest
@@ -8,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from lrtl import train as module
-from lrtl.config import FlowConfig, LossConfig, NetworkConfig, TrainConfig
+from lrtl.config import FlowConfig, LossConfig, NetworkConfig, TrainConfig, to_flags
 from lrtl.losses import flow_loss
 from lrtl.masks import load_run
 from lrtl.methods import NETWORKS
@@ -102,6 +109,49 @@ def test_a_killed_run_resumes_to_the_same_bytes(motions, undisturbed, tmp_path, 
     for name in PRODUCTS:
         assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), name
     assert not (tmp_path / "seed0.checkpoint").exists()
+
+
+def test_a_run_told_to_stop_loses_no_step(motions, undisturbed, tmp_path, monkeypatch):
+    original, calls, stop = module.loss_terms, [], Event()
+
+    def stopped(*arguments):
+        calls.append(1)
+        if len(calls) == 8:
+            stop.set()
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "loss_terms", stopped)
+    out = tmp_path / "seed0"
+    with pytest.raises(InterruptedError, match="goes on from step 8"):
+        train(motions, NETWORK, LOSSES, TRAINING, 0, out, stop)
+    train(motions, NETWORK, LOSSES, TRAINING, 0, out)
+    assert len(calls) == 12
+    for name in PRODUCTS:
+        assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), name
+
+
+def test_sigterm_to_every_process_of_a_job(motions, comet, tmp_path):
+    """As a scheduler sends it, to bash, `tee` and the process that reads batches, too."""
+    training = replace(TRAINING, steps=20, checkpoint_every=2, workers=1)
+    train(motions, NETWORK, LOSSES, training, 0, tmp_path / "whole")
+    out, checkpoint = tmp_path / "seed0", tmp_path / "seed0.checkpoint"
+    motion = f"--flow {motions[0].flow.path} --tracks {motions[0].tracks.path}"
+    settings = " ".join(
+        to_flags(module._plain(asdict(stage))) for stage in (NETWORK, LOSSES, training)
+    )
+    command = f"""set -o pipefail; trap '' TERM
+        {sys.executable} -m lrtl train --sequences {comet.folder} {motion} --out {out} --seed 0 \
+        --threads {torch.get_num_threads()} {settings} 2>&1 | tee {tmp_path / "log"}"""
+    job = subprocess.Popen(["bash", "-c", command], start_new_session=True)
+    while not checkpoint.exists():
+        assert job.poll() is None
+        time.sleep(0.01)
+    os.killpg(job.pid, signal.SIGTERM)
+    assert job.wait(timeout=30) == 1
+    assert re.search("lrtl train: stopped; .* step [0-9]+$", (tmp_path / "log").read_text())
+    train(motions, NETWORK, LOSSES, training, 0, out)
+    for name in PRODUCTS:
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
 def test_batches_read_ahead_give_the_same_bytes(motions, undisturbed, tmp_path, monkeypatch):

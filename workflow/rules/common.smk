@@ -7,8 +7,9 @@ from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
 from lrtl.methods import ESTIMATORS, NETWORKS, TRACKERS
 from lrtl.settings import resolve, run_seeds, sequence_names
 
-# Progress bars that end in log files say how far they are twice a minute.
-shell.prefix("export TQDM_MININTERVAL=30; ")
+# Progress bars that end in log files say how far they are twice a minute. A scheduler that ends a
+# job signals all its processes: bash and tee wait for `lrtl`, which puts its work in order.
+shell.prefix("export TQDM_MININTERVAL=30; trap '' TERM; ")
 
 # Jobs ask for a GPU at the scale of the papers.
 ON_GPU = config["preset"] == "paper"
@@ -112,6 +113,27 @@ def source_of(wildcards):
 def environment_of(wildcards):
     """The environment with a tracker's code."""
     return f"../../envs/{TRACKERS[tracker_of(wildcards)].environment}.yaml"
+
+
+def folder_of(paths):
+    """The folder that all of some products are in."""
+    return paths[0].rpartition("/")[0]
+
+
+def first_runs_of(wildcards, masks):
+    """The folders of masks of the first seed, one for each experiment."""
+    seed = f"/seed{run_seeds(config, wildcards.dataset)[0]}/"
+    return list(dict.fromkeys(folder_of([path]) for path in masks if seed in path))
+
+
+def memory(megabytes):
+    """Resource function: a job's memory, and as much again at every further attempt."""
+
+    def of(wildcards, attempt):
+        first = megabytes(wildcards) if callable(megabytes) else megabytes
+        return first * attempt
+
+    return of
 
 
 def learned(value, otherwise):

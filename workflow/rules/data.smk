@@ -13,7 +13,7 @@ rule fetch_archive:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="12h",
     params:
         mirror=lambda wildcards: (
@@ -41,7 +41,7 @@ rule fetch_weights:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="2h",
     params:
         mirror=lambda wildcards: (
@@ -70,8 +70,8 @@ rule prepare:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
-        runtime="30m",
+        mem_mb=memory(1500),
+        runtime="10m",
     params:
         archive=lambda wildcards, input: (
             f"--archive {input.archive}" if input.archive else ""

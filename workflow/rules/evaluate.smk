@@ -6,6 +6,7 @@ rule segment:
     input:
         weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
         config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
+        sums=rules.train.output.sums,
         sequence="results/datasets/{dataset}/{sequence}",
         flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
         backbone_weights=backbone_weights_of,
@@ -23,8 +24,8 @@ rule segment:
         "../../envs/lrtl.yaml"
     resources:
         gpu=int(ON_GPU),
-        mem_mb=4000,
-        runtime="1h",
+        mem_mb=memory(8000 if ON_GPU else 2000),
+        runtime="20m",
     params:
         settings=flags("merge"),
         backbone_weights=lambda wildcards, input: (
@@ -69,7 +70,7 @@ rule foreground:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="30m",
     shell:
         r"""
@@ -96,7 +97,7 @@ rule objects:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="30m",
     params:
         settings=flags("objects"),
@@ -118,6 +119,7 @@ rule speed:
     input:
         weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
         config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
+        sums=rules.train.output.sums,
         sequence=lambda wildcards: (
             f"results/datasets/{wildcards.dataset}/{sequences(wildcards.dataset, True)[0]}"
         ),
@@ -133,8 +135,8 @@ rule speed:
     threads: 1 if not ON_GPU else 4
     resources:
         gpu=int(ON_GPU),
-        mem_mb=4000,
-        runtime="1h",
+        mem_mb=memory(8000 if ON_GPU else 2000),
+        runtime="20m",
     params:
         backbone_weights=lambda wildcards, input: (
             f"--backbone-weights {input.backbone_weights}"
@@ -173,17 +175,19 @@ rule score:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=2000,
-        runtime="1h",
+        mem_mb=memory(1000),
+        runtime="30m",
     params:
         settings=flags("evaluation"),
-        masks="results/masks/{dataset}/{experiment}/seed{seed}",
-        components="results/components/{dataset}/{experiment}/seed{seed}",
+        data=lambda wildcards, input: folder_of(input.sequences),
+        masks=lambda wildcards, input: folder_of(input.masks),
+        components=lambda wildcards, input: folder_of(input.components),
         names=lambda wildcards: ",".join(sequences(wildcards.dataset, scored=True)),
     shell:
         r"""
         lrtl score {params.masks:q} \
             --dataset {wildcards.dataset} \
+            --data {params.data:q} \
             --names {params.names} \
             --components {params.components:q} \
             --out {output:q} \
@@ -206,8 +210,8 @@ rule landscape:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=2000,
-        runtime="1h",
+        mem_mb=memory(1500),
+        runtime="10m",
     params:
         settings=flags("losses"),
     shell:

@@ -17,14 +17,14 @@ rule flow:
     threads: 1 if not ON_GPU else 4
     resources:
         gpu=int(ON_GPU),
-        mem_mb=8000,
+        mem_mb=memory(8000 if ON_GPU else 2000),
         runtime="2h",
     params:
         settings=flags("flow"),
         weights=lambda wildcards, input: (
             f"--weights {input.weights}" if input.weights else ""
         ),
-        store="results/flow/{dataset}/{sequence}/{estimator}.zarr",
+        store=lambda wildcards, output: output[0],
         part="",
     shell:
         r"""
@@ -72,14 +72,14 @@ rule tracks:
         environment_of
     resources:
         gpu=learned(int(ON_GPU), 0),
-        mem_mb=learned(16000, 4000),
-        runtime=learned("12h", "2h"),
+        mem_mb=memory(learned(16000, 2000)),
+        runtime=learned("12h", "1h"),
     params:
         settings=flags("tracks"),
         weights=lambda wildcards, input: (
             f"--weights {input.weights}" if input.weights else ""
         ),
-        store="results/tracks/{dataset}/{sequence}/{tracker}.zarr",
+        store=lambda wildcards, output: output[0],
         part="",
     shell:
         r"""

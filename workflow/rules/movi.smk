@@ -14,7 +14,7 @@ rule movi_video:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime="30m",
     params:
         source=lambda wildcards: (
@@ -51,7 +51,7 @@ rule movi_segment:
         gpu=lambda wildcards: int(
             wildcards.dataset == "movi" and wildcards.method == "lrtl"
         ),
-        mem_mb=lambda wildcards: 16000 if wildcards.dataset == "movi" else 3000,
+        mem_mb=memory(lambda wildcards: 16000 if wildcards.dataset == "movi" else 2000),
         runtime=lambda wildcards: "2d" if wildcards.dataset == "movi" else "2h",
     params:
         settings=flags("movi"),
@@ -91,7 +91,7 @@ rule movi_table:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime="1h",
     shell:
         r"""
@@ -135,7 +135,7 @@ rule movi_landscape:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="1h",
     params:
         settings=flags("feasibility"),

@@ -30,7 +30,7 @@ rule table:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="10m",
     shell:
         r"""
@@ -67,7 +67,7 @@ rule paper_table:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="10m",
     params:
         rows=lambda wildcards: list(config["paper_tables"][wildcards.table]["rows"]),
@@ -107,7 +107,7 @@ rule speed_table:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="10m",
     shell:
         r"""
@@ -138,7 +138,7 @@ rule landscape_table:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="10m",
     shell:
         r"""
@@ -188,8 +188,8 @@ rule pictures:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=2000,
-        runtime="30m",
+        mem_mb=memory(1500),
+        runtime="20m",
     shell:
         r"""
         lrtl pictures \
@@ -210,7 +210,13 @@ rule motion_sheet:
         flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
         tracks=motion("results/tracks/{dataset}/{sequence}/{tracker}.zarr"),
     output:
-        "results/pictures/{dataset}/motion/{sequence}.png",
+        report(
+            "results/pictures/{dataset}/motion/{sequence}.png",
+            caption="../report/motion.rst",
+            category="Pictures",
+            subcategory="{dataset}",
+            labels={"picture": "motion", "sequence": "{sequence}"},
+        ),
     log:
         "logs/motion_sheet/{dataset}/{sequence}.log",
     benchmark:
@@ -218,7 +224,7 @@ rule motion_sheet:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="10m",
     shell:
         r"""
@@ -236,7 +242,17 @@ rule curves:
     input:
         "results/runs/{dataset}/{experiment}/seed{seed}/metrics.csv",
     output:
-        "results/figures/{dataset}/{experiment}/seed{seed}_curves.png",
+        report(
+            "results/figures/{dataset}/{experiment}/seed{seed}_curves.png",
+            caption="../report/curves.rst",
+            category="Training",
+            subcategory="{dataset}",
+            labels={
+                "product": "curves",
+                "experiment": "{experiment}",
+                "seed": "{seed}",
+            },
+        ),
     log:
         "logs/curves/{dataset}/{experiment}/seed{seed}.log",
     benchmark:
@@ -244,7 +260,7 @@ rule curves:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="10m",
     shell:
         r"""
@@ -275,15 +291,10 @@ rule comparison:
     conda:
         "../../envs/lrtl.yaml"
     resources:
-        mem_mb=2000,
-        runtime="30m",
+        mem_mb=memory(1500),
+        runtime="20m",
     params:
-        runs=lambda wildcards: expand(
-            "results/masks/{dataset}/{experiment}/seed{seed}",
-            dataset=wildcards.dataset,
-            experiment=config["tables"][wildcards.dataset],
-            seed=run_seeds(config, wildcards.dataset)[0],
-        ),
+        runs=lambda wildcards, input: first_runs_of(wildcards, input.masks),
     shell:
         r"""
         lrtl comparison \

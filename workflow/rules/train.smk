@@ -10,27 +10,23 @@ rule train:
         backbone_weights=backbone_weights_of,
     output:
         weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
-        metrics=report(
-            "results/runs/{dataset}/{experiment}/seed{seed}/metrics.csv",
-            caption="../report/metrics.rst",
-            category="Training",
-            subcategory="{dataset}",
-            labels={
-                "product": "losses, CSV",
-                "experiment": "{experiment}",
-                "seed": "{seed}",
-            },
-        ),
+        metrics="results/runs/{dataset}/{experiment}/seed{seed}/metrics.csv",
         config=report(
             "results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
             caption="../report/settings.rst",
             category="Training",
             subcategory="{dataset}",
             labels={
-                "product": "settings, YAML",
+                "product": "settings",
                 "experiment": "{experiment}",
                 "seed": "{seed}",
             },
+        ),
+        sums=multiext(
+            "results/runs/{dataset}/{experiment}/seed{seed}/",
+            "weights.safetensors.sha256",
+            "metrics.csv.sha256",
+            "config.yaml.sha256",
         ),
     log:
         "logs/train/{dataset}/{experiment}/seed{seed}.log",
@@ -41,7 +37,7 @@ rule train:
     threads: 1 if not ON_GPU else 4
     resources:
         gpu=int(ON_GPU),
-        mem_mb=8000,
+        mem_mb=memory(16000 if ON_GPU else 8000),
         runtime="12h",
     params:
         settings=flags("network", "losses", "training"),
