@@ -125,7 +125,7 @@ def wait_for(condition, seconds: float = 120) -> float:
     return time.monotonic() - start
 
 
-def test_the_demo_through_slurm(checkout, slurm, tmp_path_factory):  # noqa: F811
+def test_the_demo_through_slurm(checkout, slurm, tmp_path_factory):
     """All of it, with stand-ins for GPUs, to the bytes of a local run in fifteen submissions."""
     for _ in ("flow", "tracks"):
         edit(checkout, "size: [270, 480]", "size: [90, 160]")
@@ -135,7 +135,7 @@ def test_the_demo_through_slurm(checkout, slurm, tmp_path_factory):  # noqa: F81
     assert "gpu=1" in run.stdout + run.stderr
 
 
-def test_two_sequences_of_davis_through_slurm(checkout, slurm, tmp_path_factory):  # noqa: F811
+def test_two_sequences_of_davis_through_slurm(checkout, slurm, tmp_path_factory):
     """Prepared with too little memory, which Slurm ends, and with more at the next attempt."""
     if "LRTL_MIRROR" not in os.environ:
         pytest.skip("set LRTL_MIRROR to a folder with DAVIS-data.zip and raft-small.pth")
@@ -177,7 +177,7 @@ def submissions(run: subprocess.CompletedProcess) -> int:
 
 
 def test_a_training_outlives_its_node_its_preemption_and_its_cancellation(
-    checkout,  # noqa: F811
+    checkout,
     slurm,
     tmp_path_factory,
 ):
