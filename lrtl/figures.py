@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lrtl.datasets.layout import Sequence, read_mask
-from lrtl.files import whole_file
+from lrtl.files import checked, whole_file
 
 FOREGROUND = (255, 64, 64)
 TRUTH = (0, 230, 255)
@@ -36,9 +36,9 @@ def overlay(sequence: Sequence, masks: Path, out: Path) -> None:
     row or column, which the video format cannot hold.
 
     Raises:
-        ValueError: a mask is missing or of another size; the file is named.
+        ValueError: a mask is missing, damaged or of another size; the file is named.
     """
-    size = (sequence.height, sequence.width)
+    masks, size = checked(masks), (sequence.height, sequence.width)
     line = max(1, round(sequence.width / 400))
     with whole_file(out) as temporary, av.open(temporary, "w", format="mp4") as video:
         stream = video.add_stream("libx264", rate=Fraction(FRAME_RATE))
@@ -60,8 +60,9 @@ def contact_sheet(sequence: Sequence, masks: Path, components: Path, out: Path) 
     The first eight components have colours of their own, further ones repeat them.
 
     Raises:
-        ValueError: a mask is missing or of another size; the file is named.
+        ValueError: a mask is missing, damaged or of another size; the file is named.
     """
+    masks, components = checked(masks), checked(components)
     size = (sequence.height, sequence.width)
     rows: dict[str, list] = {"frame": [], "components": [], "foreground": []}
     chosen = _spaced(len(sequence.frames), SHEET_FRAMES)
@@ -90,7 +91,7 @@ def comparison(sequences: list[Sequence], runs: list[Path], title: str, out: Pat
         out: the picture.
 
     Raises:
-        ValueError: a mask is missing or of another size; the file is named.
+        ValueError: a mask is missing, damaged or of another size; the file is named.
     """
     names = [run.parent.name for run in runs]
     rows: dict[str, list] = {row: [] for row in ("frame", "ground truth", *names)}
@@ -103,7 +104,7 @@ def comparison(sequences: list[Sequence], runs: list[Path], title: str, out: Pat
         rows["frame"].append(frame)
         rows["ground truth"].append(draw_foreground(frame, truth > 0, None, line))
         for name, run in zip(names, runs, strict=True):
-            mask = read_mask(run / sequence.name / f"{stem}.png", size) > 0
+            mask = read_mask(checked(run / sequence.name) / f"{stem}.png", size) > 0
             rows[name].append(draw_foreground(frame, mask, None, line))
     _write_sheet(title, [sequence.name for sequence in chosen], rows, LEGEND[:1], out)
 
