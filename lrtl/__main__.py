@@ -34,7 +34,7 @@ from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
 from lrtl.figures import comparison, contact_sheet, motion_sheet, overlay
-from lrtl.files import write_csv
+from lrtl.files import read_csv, write_csv
 from lrtl.landscape import landscape, landscape_table
 from lrtl.masks import write_masks
 from lrtl.motion.flow import estimate_flow
@@ -64,11 +64,21 @@ def main() -> int:
     try:
         arguments.run(arguments)
     except (ValueError, OSError, FloatingPointError) as error:
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        remedy = "; make room and run again, finished units are kept" if full else ""
-        print(f"lrtl {arguments.verb}: {error}{remedy}", file=sys.stderr)
+        print(f"lrtl {arguments.verb}: {error}{_remedy(error, arguments)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _remedy(error: Exception, arguments: argparse.Namespace) -> str:
+    """What to do about an error of the operating system, which may not even name its file."""
+    out = next((getattr(arguments, name) for name in WRITTEN if hasattr(arguments, name)), "it")
+    return {
+        errno.ENOSPC: f" for {out}; make room and run again, finished units are kept",
+        errno.EDQUOT: f" for {out}; make room and run again, finished units are kept",
+        errno.EROFS: f"; make the folder of {out} writable, or write elsewhere",
+        errno.EACCES: "; get the right to it, or write elsewhere",
+        errno.ENOENT: "; make it, or correct its name",
+    }.get(getattr(error, "errno", None), "")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -147,6 +157,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+WRITTEN = ("out", "overlay", "table", "masks", "rows")  # flags of what a verb makes
 OPTIONAL = ("mirror", "archive", "part", "backbone-weights", "source")
 
 
@@ -268,7 +279,7 @@ def _speed(a: argparse.Namespace) -> None:
 
 def _speed_table(a: argparse.Namespace) -> None:
     """Collect frames per second, a row per network."""
-    write_csv(pd.concat(map(pd.read_csv, a.rows)), a.out)
+    write_csv(pd.concat(map(read_csv, a.rows)), a.out)
     write_page(a.out)
 
 

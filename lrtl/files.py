@@ -122,6 +122,23 @@ def check_file(path: Path) -> None:
         raise ValueError(f"{sum_of(path)} is damaged")
 
 
+def checked(path: Path) -> Path:
+    """A file or a folder that is as it was recorded; one without a record is somebody else's.
+
+    Raises:
+        ValueError: it is not; the file is named.
+    """
+    path = Path(path)
+    try:
+        if (path / SUMS).exists():
+            check_folder(path)
+        elif sum_of(path).exists():
+            check_file(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete {path} and run its rule again") from error
+    return path
+
+
 def _line(path: Path, name: str) -> str:
     return f"{sha256_of(path)}  {name}\n"
 
@@ -130,3 +147,8 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV."""
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def read_csv(path: Path, **options) -> pd.DataFrame:
+    """Read a table that is as it was recorded; options are those of pandas."""
+    return pd.read_csv(checked(path), **options)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lrtl.config import LossConfig
 from lrtl.datasets.layout import Sequence
-from lrtl.files import write_csv
+from lrtl.files import read_csv, write_csv
 from lrtl.losses import trajectory_loss
 from lrtl.motion.reading import moving_average, normalise_points, read_tracks
 from lrtl.motion.store import TrackStore
@@ -61,7 +61,7 @@ def landscape(sequence: Sequence, store: TrackStore, losses: LossConfig, out: Pa
 
 def landscape_table(rows: list[Path], out: Path) -> None:
     """Average the landscape over each sequence's frames, and over the sequences in a last row."""
-    frames = pd.concat([pd.read_csv(path, dtype={"frame": str}) for path in rows])
+    frames = pd.concat([read_csv(path, dtype={"frame": str}) for path in rows])
     table = frames.drop(columns="frame").groupby("sequence", sort=False).mean()
     table.loc["mean"] = table.mean()
     write_csv(table.round(4).reset_index(), out)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
@@ -23,6 +24,7 @@ from lrtl.motion.reading import read_flow
 from lrtl.motion.store import FlowStore
 
 BATCH = 8
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, SafetensorError)
 
 
 def load_run(
@@ -45,7 +47,7 @@ def load_run(
         expected = settings["network"]["backbone_weights"]
         network = _tuples(settings["network"]) | {"backbone_weights": backbone_weights}
         network, losses = NetworkConfig(**network), LossConfig(**_tuples(settings["losses"]))
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{run} is not a finished run ({error}); train it again") from error
     found = backbone_sha256(network)
     if found != expected:

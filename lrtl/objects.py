@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from lrtl.config import ObjectsConfig
 from lrtl.datasets.layout import Sequence, read_mask, write_mask
-from lrtl.files import whole_folder
+from lrtl.files import checked, whole_folder
 from lrtl.motion.store import TrackStore
 from lrtl.motion.windows import rows_of
 
@@ -56,6 +56,7 @@ def write_objects(
             not reach `gap` frames back, or there are more than 255 objects.
     """
     count, size = len(sequence.frames), (sequence.height, sequence.width)
+    masks = checked(masks)
     if tracks.attributes["frames"] != count:
         raise ValueError(
             f"{tracks.path} has {tracks.attributes['frames']} frames, {sequence.name} has {count}; "

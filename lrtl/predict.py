@@ -21,7 +21,7 @@ from tqdm import tqdm
 from lrtl.datasets.clips import check_apart, decode, find_clips, is_image
 from lrtl.datasets.layout import read_mask, write_mask
 from lrtl.figures import draw_foreground, overlay_line, write_video
-from lrtl.files import check_file, whole_file, whole_folder, write_csv
+from lrtl.files import checked, read_csv, whole_file, whole_folder, write_csv
 from lrtl.masks import BATCH, load_run, soft_masks
 
 SHARES = "foreground.csv"
@@ -41,7 +41,7 @@ def write_foreground(masks: list[Path], components: list[Path], out: Path) -> No
         out: the CSV file, `foreground.csv` in the run's folder.
     """
     shares = []  # (256,) of each sequence, nan where a component is not present
-    for folder, labels in zip(masks, components, strict=True):
+    for folder, labels in zip(map(checked, masks), map(checked, components), strict=True):
         total, foreground = np.zeros(256), np.zeros(256)
         for path in sorted(folder.glob("*.png")):
             mask = read_mask(path) > 0
@@ -95,9 +95,8 @@ def read_shares(run: Path, components: int) -> Tensor:
     if not path.exists():
         remedy = f"make it where the run was trained: `snakemake {path}`, or `lrtl segment` again"
         raise ValueError(f"{path} is missing, it says which components are foreground; {remedy}")
-    check_file(path)
     shares = torch.zeros(components)
-    for row in pd.read_csv(path).itertuples():
+    for row in read_csv(path).itertuples():
         shares[row.component] = row.share
     if not (shares > 0.5).any():
         print(f"{path}: no component was mostly foreground; masks will be empty")

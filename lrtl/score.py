@@ -8,7 +8,7 @@ import pandas as pd
 
 from lrtl.datasets import DATASETS
 from lrtl.datasets.layout import Sequence, read_mask
-from lrtl.files import write_csv
+from lrtl.files import checked, write_csv
 from lrtl.metrics import boundary_measure, jaccard, oracle_jaccard
 
 Refine = Callable[[np.ndarray, np.ndarray], np.ndarray]  # a frame and its mask to a better mask
@@ -52,6 +52,8 @@ def score_sequence(
     sequence = Sequence.open(folder)
     if not sequence.annotated:
         raise ValueError(f"{folder} has no ground truth to score against; leave it out")
+    for predicted in filter(None, (masks, components)):
+        checked(predicted)
     size, last = (sequence.height, sequence.width), len(sequence.frames) - 1
     counts, rows = DATASETS[sequence.dataset].counts, []
     for index, stem in enumerate(sequence.frames):

@@ -12,7 +12,7 @@ from lrtl.figures import charts
 from lrtl.figures.motion import flow_sheet, track_sheet
 from lrtl.figures.segments import segment_sheet, sequence_sheet
 from lrtl.figures.style import write_chart
-from lrtl.files import SUMS, check_file, check_folder, sum_of
+from lrtl.files import checked, read_csv
 from lrtl.motion.store import FlowStore, TrackStore
 
 # The columns by which a CSV file is known, and its chart; the first that fits.
@@ -87,21 +87,11 @@ def _show_folder(path: Path, sequence: Sequence | None, out: Path) -> None:
     elif (path / "steps/zarr.json").exists():
         track_sheet(TrackStore.open(path), sequence, name, out)
     elif path.is_dir() and any(path.glob("*.png")):
-        _check_masks(path)
-        segment_sheet(path, sequence, out)
+        segment_sheet(checked(path), sequence, out)
     else:
         inside = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
         one = f"; show what is in it, for instance {inside[0]}" if inside else ""
         raise ValueError(f"{path} is nothing that can be shown{one}; what can be: {SHOWN}")
-
-
-def _check_masks(path: Path) -> None:
-    """Check a folder against its checksums if it has some."""
-    try:
-        if (path / SUMS).exists():
-            check_folder(path)
-    except ValueError as error:
-        raise ValueError(f"{error}; delete {path} and run its rule again") from error
 
 
 def _sequence_of(path: Path) -> Sequence | None:
@@ -136,9 +126,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file, checked against its checksum if it has one."""
     remedy = "run its rule again"
     try:
-        if sum_of(path).exists():
-            check_file(path)
-        table = pd.read_csv(path, dtype={"sequence": str, "frame": str, "video": str})
+        table = read_csv(path, dtype={"sequence": str, "frame": str, "video": str})
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as a table ({error}); {remedy}") from error
     if table.empty:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from lrtl.files import write_csv
+from lrtl.files import checked, read_csv, write_csv
 from lrtl.metrics import statistics
 
 CHOICES = ("J", "J_gt_choice", "J_oracle", "F", "J_crf")
@@ -63,9 +63,9 @@ def read_runs(scores: list[Path], runs: list[Path]) -> pd.DataFrame:
     """Figures of every run, a row per sequence; arguments as in `write_tables`."""
     measured, first = [], {}
     for path, run in zip(scores, runs, strict=True):
-        network = yaml.safe_load(run.read_text())["network"]["network"]
+        network = yaml.safe_load(checked(run).read_text())["network"]["network"]
         names = (path.parent.parent.name, path.parent.name, network, path.stem)
-        rows = pd.read_csv(path, dtype=_NAMES)
+        rows = read_csv(path, dtype=_NAMES)
         if not {"J_oracle", "F"} <= set(rows):
             raise ValueError(f"{path} has no columns J_oracle and F; score its masks again")
         figures = sequence_figures(rows)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -26,6 +26,7 @@ from lrtl.objective import loss_terms
 from lrtl.samples import Motion, Quads
 
 EMA_CAP = 0.9999
+REMEDY = "lower training.learning_rate"
 READ_EVERY = 25  # steps between readings of losses, for which a GPU is waited for
 
 
@@ -104,7 +105,7 @@ def train(
         with torch.autocast(device.type, torch.bfloat16, training.precision == "bfloat16"):
             logits = model(batch["frames"].float())  # (B, K, h, w)
         masks = logits.float().softmax(1)
-        terms = loss_terms(masks, batch, losses, step)
+        terms = _terms(masks, batch, losses, step, unread, out)
 
         rate = learning_rate(step, training)
         for group in optimizer.param_groups:
@@ -122,7 +123,7 @@ def train(
         stopping = stop is not None and stop.is_set()
         saving = (stopping or (step + 1) % training.checkpoint_every == 0) and not last
         if saving or last or len(unread) == READ_EVERY:
-            metrics += read_metrics(unread)
+            metrics += read_metrics(unread, out)
             unread = []
             bar.set_postfix({name: f"{metrics[-1][name]:.3g}" for name in terms}, refresh=False)
         if saving:
@@ -135,7 +136,7 @@ def train(
                 "settings": yaml.safe_dump(_plain(settings)),
             }
             with whole_file(checkpoint) as path:
-                torch.save(state, path)
+                _save(state, path)
             if stopping:
                 raise InterruptedError(f"stopped; run again, it goes on from step {step + 1}")
 
@@ -143,17 +144,29 @@ def train(
     with whole_file(out / "config.yaml") as path:
         path.write_text(yaml.safe_dump(_plain(settings), sort_keys=False))
     with whole_file(out / "weights.safetensors") as path:
-        save_file({k: v.contiguous().cpu() for k, v in average.state_dict().items()}, path)
+        weights = {k: v.contiguous().cpu() for k, v in average.state_dict().items()}
+        path.write_bytes(save(weights))  # save_file would hide that a disk is full
     checkpoint.unlink(missing_ok=True)
     sum_of(checkpoint).unlink(missing_ok=True)
 
 
-def read_metrics(rows: list[dict]) -> list[dict]:
+def _terms(masks: Tensor, batch: dict, losses: LossConfig, step: int, unread: list, out: Path):
+    """The loss terms; the first step that diverged is named where they cannot be computed."""
+    try:
+        return loss_terms(masks, batch, losses, step)
+    except torch.linalg.LinAlgError as error:
+        read_metrics(unread, out)
+        raise FloatingPointError(f"{out}, step {step}: {error}; {REMEDY}") from error
+
+
+def read_metrics(rows: list[dict], out: Path) -> list[dict]:
     """Rows with numbers for their scalar tensors, fetched from the device all at once.
 
     Raises:
         FloatingPointError: a gradient norm is not finite; the first such step is named.
     """
+    if not rows:
+        return []
     names = [name for name, value in rows[0].items() if isinstance(value, Tensor)]
     values = torch.stack([row[name] for row in rows for name in names]).view(len(rows), -1)
     rows = [
@@ -163,7 +176,8 @@ def read_metrics(rows: list[dict]) -> list[dict]:
     for row in rows:
         if not math.isfinite(row["gradient_norm"]):
             loss, norm = row["loss"], row["gradient_norm"]
-            raise FloatingPointError(f"step {row['step']}: loss {loss}, gradient norm {norm}")
+            where = f"{out}, step {row['step']}"
+            raise FloatingPointError(f"{where}: loss {loss}, gradient norm {norm}; {REMEDY}")
     return rows
 
 
@@ -206,6 +220,17 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
             value.lerp_(current[name], 1 - decay)
         else:
             value.copy_(current[name])
+
+
+def _save(state: dict, path: Path) -> None:
+    """Save a checkpoint; where the disk is full, torch says so only in what its error hides."""
+    try:
+        with open(path, "wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def _load_checkpoint(path: Path, settings: dict) -> dict | None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+LARGEST = 2**32  # bytes of a checkpoint in an archive
 DAMAGED = (
     *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError),  # torch's
-    *(tarfile.TarError, zlib.error),
+    *(tarfile.TarError, zlib.error, OSError),  # OSError: of gzip
 )
 
 
@@ -42,7 +43,8 @@ def load_weights(
         file = _unpacked(path) if tarfile.is_tarfile(path) else path
         state = torch.load(file, map_location="cpu", weights_only=True)
     except DAMAGED as error:
-        raise ValueError(f"{path} is not a torch checkpoint ({error}); {remedy}") from error
+        reason = "more than tensors" if isinstance(error, pickle.UnpicklingError) else error
+        raise ValueError(f"{path} is not a torch checkpoint ({reason}); {remedy}") from error
     try:
         state = state.get("model", state.get("model_state_dict", state))
         state = {key.removeprefix("module."): value for key, value in state.items()}
@@ -54,10 +56,15 @@ def load_weights(
 
 
 def _unpacked(path: Path) -> BytesIO:
-    """The last, by name, of the checkpoints in a tar archive."""
+    """The last, by name, of the checkpoints in a tar archive, of those that are plain files."""
     with tarfile.open(path) as archive:
-        name = max(name for name in archive.getnames() if name.endswith(".pth"))
-        return BytesIO(archive.extractfile(name).read())
+        files = [member for member in archive if member.isfile() and member.name.endswith(".pth")]
+        if not files:
+            raise ValueError("an archive without one")
+        last = max(files, key=lambda member: member.name)
+        if last.size > LARGEST:
+            raise ValueError(f"{last.name} would unpack to {last.size} bytes")
+        return BytesIO(archive.extractfile(last).read())
 
 
 def renamed(state: dict, names: dict[str, str | None]) -> dict:

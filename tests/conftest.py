@@ -24,14 +24,23 @@ TINY = ["sequences=comet,box", "preset=cpu"]
 torch.set_num_threads(2)
 
 
-def snakemake(folder: Path, *arguments: str, config=TINY, **options) -> subprocess.CompletedProcess:
-    """Run the workflow of a checkout in `folder`."""
+def environment() -> dict[str, str]:
+    """With the path to the `lrtl` beside this Python."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def command_line(*arguments: str, config=TINY) -> list[str]:
+    """Snakemake on some targets, with some flags."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", *config, "--"]
     command[3:3] = [a for a in arguments if a.startswith("-")]
-    command += [a for a in arguments if not a.startswith("-")]
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return command + [a for a in arguments if not a.startswith("-")]
+
+
+def snakemake(folder: Path, *arguments: str, config=TINY, **options) -> subprocess.CompletedProcess:
+    """Run the workflow of a checkout in `folder`."""
+    command = command_line(*arguments, config=config)
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env=environment, **options
+        command, cwd=folder, capture_output=True, text=True, env=environment(), **options
     )
 
 

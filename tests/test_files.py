@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from lrtl.files import check_file, check_folder, whole_file, whole_folder
+from lrtl.files import check_file, check_folder, checked, whole_file, whole_folder
 
 
 def sha256sum(record):
@@ -81,3 +81,19 @@ def test_damaged_records_are_refused(tmp_path, record, message):
         (tmp_path / "table.csv.sha256").write_bytes(record)
     with pytest.raises(ValueError, match=message):
         check_file(tmp_path / "table.csv")
+
+
+def test_what_has_a_record_is_checked_and_what_has_none_is_not(tmp_path):
+    with whole_file(tmp_path / "table.csv") as path:
+        path.write_text("text")
+    with whole_folder(tmp_path / "masks") as folder:
+        (folder / "00000.png").write_text("mask")
+    (tmp_path / "theirs.csv").write_text("text")
+    for name in ("table.csv", "masks", "theirs.csv"):
+        assert checked(tmp_path / name) == tmp_path / name
+    for name in ("table.csv", "masks/00000.png"):
+        (tmp_path / name).write_text("harm")
+    with pytest.raises(ValueError, match=r"table\.csv is damaged; delete .*run its rule again"):
+        checked(tmp_path / "table.csv")
+    with pytest.raises(ValueError, match=r"00000\.png is damaged; delete .*masks and run its"):
+        checked(tmp_path / "masks")

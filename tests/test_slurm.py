@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import snakemake
-from tests.test_workflow import STAGES, digest, edit
+from tests.conftest import edit, snakemake
+from tests.test_workflow import digest
 
+TRACKS = "results/tracks/demo/comet/chained_flow.zarr"
+WEIGHTS = "results/runs/demo/lrtl/seed0/weights.safetensors"
 MARK = "# Of tests/test_slurm.py\n"
 # Jobs of `main` give way to those of `urgent`, thirty seconds after SIGTERM at the latest.
 SLURM_CONF = """
@@ -186,16 +188,14 @@ def test_a_training_outlives_its_node_its_preemption_and_its_cancellation(
         edit(checkout, "size: [270, 480]", "size: [90, 160]")
     edit(checkout, "steps: 30\n      checkpoint_every: 5", "steps: 300\n      checkpoint_every: 10")
     config, run = ["preset=cpu", "sequences=comet"], "results/runs/demo/lrtl/seed0"
-    assert snakemake(checkout, STAGES["tracks"], config=config).returncode == 0
+    assert snakemake(checkout, TRACKS, config=config).returncode == 0
     local = tmp_path_factory.mktemp("local") / "checkout"
     shutil.copytree(checkout, local)
-    assert snakemake(local, STAGES["train"], config=config).returncode == 0
+    assert snakemake(local, WEIGHTS, config=config).returncode == 0
 
     log, checkpoint = checkout / "logs/train/demo/lrtl/seed0.log", checkout / f"{run}.checkpoint"
     with ThreadPoolExecutor() as pool:
-        through_slurm = pool.submit(
-            snakemake, checkout, *THROUGH_SLURM, STAGES["train"], config=config
-        )
+        through_slurm = pool.submit(snakemake, checkout, *THROUGH_SLURM, WEIGHTS, config=config)
         wait_for(checkpoint.exists)
         first = job_id()
         output_of("scontrol", "update", f"nodename={NODE}", "state=down", "reason=test")

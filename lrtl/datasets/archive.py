@@ -15,6 +15,7 @@ from lrtl.datasets.layout import UNREADABLE
 LARGEST_MEMBER = 2**30  # bytes unpacked
 LARGEST_TOTAL = 2**36  # bytes of all members unpacked
 LARGEST_RATIO = 1000  # of unpacked to packed bytes; zlib cannot pack images a thousandfold
+REMEDY = "use the official archive"
 
 
 class Archive:
@@ -39,7 +40,9 @@ class Archive:
             self._check(info)
         total = sum(info.file_size for info in self.members.values())
         if total > LARGEST_TOTAL:
-            raise ValueError(f"{path} is refused: its members would unpack to {total} bytes")
+            raise ValueError(
+                f"{path} is refused: its members would unpack to {total} bytes; {REMEDY}"
+            )
 
     def names(self, folder: str, suffixes: tuple[str, ...]) -> list[str]:
         """Members directly in `folder` with one of the suffixes, sorted."""
@@ -93,14 +96,18 @@ class Archive:
         path, mode = PurePosixPath(info.filename.replace("\\", "/")), info.external_attr >> 16
         safe = path.parts and ".." not in path.parts and ":" not in path.parts[0]
         if path.is_absolute() or not safe:
-            raise ValueError(f"{self.path} is refused: unsafe member name {info.filename!r}")
+            raise ValueError(
+                f"{self.path} is refused: unsafe member name {info.filename!r}; {REMEDY}"
+            )
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-            raise ValueError(f"{self.path} is refused: {info.filename!r} is not a plain file")
+            raise ValueError(
+                f"{self.path} is refused: {info.filename!r} is not a plain file; {REMEDY}"
+            )
         too_large = info.file_size > LARGEST_MEMBER
         if too_large or info.file_size > LARGEST_RATIO * max(info.compress_size, 1000):
             raise ValueError(
                 f"{self.path} is refused: {info.filename!r} would unpack {info.compress_size} "
-                f"bytes to {info.file_size}"
+                f"bytes to {info.file_size}; {REMEDY}"
             )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from lrtl.datasets.archive import Archive
-from lrtl.datasets.fetch import recorded
+from lrtl.datasets.fetch import recorded_sha256
 from lrtl.datasets.layout import write_sequence
 
 NAME = "davis"
@@ -48,7 +48,7 @@ def prepare(sequence: str, archive: Path, out: Path) -> None:
         sequence,
         ((PurePosixPath(name).stem, source.read(name)) for name in frames),
         ((PurePosixPath(name).stem, _foreground(source, name)) for name in masks),
-        {"archive": ARCHIVE, "sha256": recorded(archive).get("sha256")},
+        {"archive": ARCHIVE, "sha256": recorded_sha256(archive)},
     )
 
 

@@ -1,7 +1,9 @@
 """Resumable downloads over HTTP."""
 
 import re
+import socket
 import time
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -27,12 +29,13 @@ def download(url: str, part: Path, missing_is_none: bool = False) -> bool:
     which one it is stands in `{part}.etag`, there until `discard`.
 
     Args:
-        url: an http(s) address; redirects may lead to such ones alone.
+        url: an http(s) address; redirects may lead to such ones alone, and from a public one to
+            public ones alone.
         part: the file, whole on return.
         missing_is_none: return False on 404 and 410 instead of raising.
 
     Raises:
-        ValueError: a redirect to another scheme.
+        ValueError: a redirect that is not followed.
         requests.RequestException: no answer, an error, or a file whose end cannot be known.
     """
     for attempt in range(ATTEMPTS):
@@ -127,15 +130,31 @@ def discard(part: Path) -> None:
 
 
 def _get(url: str, headers: dict) -> requests.Response:
-    """Request an http(s) URL, following redirects to http(s) alone."""
+    """Request an http(s) URL, following redirects to http(s) alone, and not into a private net."""
     for _ in range(REDIRECTS):
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise ValueError(f"refused to follow a redirect to {url}; only http and https are read")
         response = requests.get(
             url, headers=headers, stream=True, timeout=TIMEOUT, allow_redirects=False
         )
         if not response.is_redirect:
             return response
-        url = urljoin(url, response.headers["Location"])
+        source, url = url, urljoin(url, response.headers["Location"])
         response.close()
+        refused = f"refused to follow a redirect to {url} from {source}"
+        remedy = "fetch the file by hand and name its folder with --config mirror=FOLDER"
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError(f"{refused}; only http and https are read: {remedy}")
+        if _is_private(url) and not _is_private(source):
+            raise ValueError(f"{refused}, which is public, into a private network; {remedy}")
     raise requests.TooManyRedirects(f"more than {REDIRECTS} redirects, the last to {url}")
+
+
+def _is_private(url: str) -> bool:
+    """Whether the host of a URL has an address that is not of the public internet.
+
+    A name that cannot be looked up here, but by a proxy, counts as public.
+    """
+    try:
+        found = socket.getaddrinfo(urlsplit(url).hostname, None)
+    except OSError:
+        return False
+    return any(not ip_address(address[0].partition("%")[0]).is_global for *_, address in found)

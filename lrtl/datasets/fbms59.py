@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from lrtl.datasets.archive import Archive, by_number
-from lrtl.datasets.fetch import recorded
+from lrtl.datasets.fetch import recorded_sha256
 from lrtl.datasets.layout import write_sequence
 
 NAME = "fbms59"
@@ -68,7 +68,7 @@ def prepare(sequence: str, archive: Path, out: Path) -> None:
         sequence,
         ((stems[n], source.read(name)) for n, name in frames.items()),
         _object_ids(f"{NAME}/{sequence}", colours),
-        {"archive": Path(archive_of(sequence)).name, "sha256": recorded(archive).get("sha256")},
+        {"archive": Path(archive_of(sequence)).name, "sha256": recorded_sha256(archive)},
     )
 
 

@@ -97,9 +97,26 @@ def fetch(name: str, out: Path, mirror: str | None = None) -> None:
 
 
 def recorded(path: Path) -> dict:
-    """What `fetch` recorded of a file: name, source, size, sha256, day; empty without a record."""
+    """What `fetch` recorded of a file: name, source, size, sha256, day; empty without a record.
+
+    Raises:
+        ValueError: the record is damaged.
+    """
     record = Path(f"{path}.json")
-    return json.loads(record.read_text()) if record.exists() else {}
+    if not record.exists():
+        return {}
+    try:
+        about = json.loads(record.read_text())
+        about["sha256"]
+    except (ValueError, TypeError, KeyError) as error:
+        remedy = f"delete it and {path}, and fetch that again"
+        raise ValueError(f"{record} is damaged ({error}); {remedy}") from error
+    return about
+
+
+def recorded_sha256(path: Path) -> str | None:
+    """The sha256 of a fetched file, checked; None of one that was put there by hand."""
+    return checked_sha256(path) if recorded(path) else None
 
 
 def checked_sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from lrtl.datasets.archive import Archive, by_number
-from lrtl.datasets.fetch import recorded
+from lrtl.datasets.fetch import recorded_sha256
 from lrtl.datasets.layout import encode_jpeg, write_sequence
 
 NAME = "segtrackv2"
@@ -66,7 +66,7 @@ def prepare(sequence: str, archive: Path, out: Path) -> None:
         sequence,
         ((stems[n], encode_jpeg(source.image(name, "RGB"))) for n, name in frames.items()),
         ((stems.get(n, str(n)), _ids(source, objects, n)) for n in annotated),
-        {"archive": ARCHIVE, "sha256": recorded(archive).get("sha256")},
+        {"archive": ARCHIVE, "sha256": recorded_sha256(archive)},
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lrtl.datasets.layout import Sequence, read_mask
 from lrtl.figures.sheets import SHEET_FRAMES, outline_width, spaced, swatch, write_sheet
-from lrtl.files import whole_file
+from lrtl.files import checked, whole_file
 
 FOREGROUND = (255, 64, 64)
 TRUTH = (0, 230, 255)
@@ -33,9 +33,9 @@ def overlay(sequence: Sequence, masks: Path, out: Path) -> None:
     row or column, which the video format cannot hold.
 
     Raises:
-        ValueError: a mask is missing or of another size; the file is named.
+        ValueError: a mask is missing, damaged or of another size; the file is named.
     """
-    size = (sequence.height, sequence.width)
+    masks, size = checked(masks), (sequence.height, sequence.width)
     line = overlay_line(sequence.width)
 
     def pictures() -> Iterator[np.ndarray]:
@@ -71,8 +71,9 @@ def contact_sheet(
     Eight components, and eight objects, have colours of their own, further ones repeat them.
 
     Raises:
-        ValueError: a mask is missing or of another size; the file is named.
+        ValueError: a mask is missing, damaged or of another size; the file is named.
     """
+    masks, components, objects = map(checked, (masks, components, objects))
     size = (sequence.height, sequence.width)
     rows: dict[str, list] = {"frame": [], "components": [], "foreground": [], "objects": []}
     chosen = spaced(len(sequence.frames), SHEET_FRAMES)
@@ -102,7 +103,7 @@ def comparison(sequences: list[Sequence], runs: list[Path], title: str, out: Pat
         out: the picture.
 
     Raises:
-        ValueError: a mask is missing or of another size; the file is named.
+        ValueError: a mask is missing, damaged or of another size; the file is named.
     """
     names = [run.parent.name for run in runs]
     rows: dict[str, list] = {row: [] for row in ("frame", "ground truth", *names)}
@@ -115,7 +116,7 @@ def comparison(sequences: list[Sequence], runs: list[Path], title: str, out: Pat
         rows["frame"].append(frame)
         rows["ground truth"].append(draw_foreground(frame, truth > 0, None, line))
         for name, run in zip(names, runs, strict=True):
-            mask = read_mask(run / sequence.name / f"{stem}.png", size) > 0
+            mask = read_mask(checked(run / sequence.name) / f"{stem}.png", size) > 0
             rows[name].append(draw_foreground(frame, mask, None, line))
     write_sheet(title, [sequence.name for sequence in chosen], rows, LEGEND[:1], out)
 

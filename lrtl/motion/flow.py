@@ -116,16 +116,15 @@ def estimate_flow(sequence: Sequence, config: FlowConfig, out: Path, part: Part 
         for index, gap in enumerate(gaps)
         if 0 <= frame + gap < count and not store.is_done(index, frame)
     ]
-    bar = tqdm(total=len(pairs), desc=f"flow {sequence.name}", unit="pair")
-    for start in range(0, len(pairs), estimator.batch):
-        batch = pairs[start : start + estimator.batch]
-        first = [encoding(frame) for frame, _ in batch]
-        second = [encoding(frame + gaps[index]) for frame, index in batch]
-        for (frame, index), flow in zip(batch, estimator.flow(first, second), strict=True):
-            store.write(index, frame, flow)
-        behind = batch[-1][0] - max(map(abs, gaps))
-        encodings = {key: value for key, value in encodings.items() if key >= behind}
-        bar.update(len(batch))
-    bar.close()
+    with tqdm(total=len(pairs), desc=f"flow {sequence.name}", unit="pair") as bar:
+        for start in range(0, len(pairs), estimator.batch):
+            batch = pairs[start : start + estimator.batch]
+            first = [encoding(frame) for frame, _ in batch]
+            second = [encoding(frame + gaps[index]) for frame, index in batch]
+            for (frame, index), flow in zip(batch, estimator.flow(first, second), strict=True):
+                store.write(index, frame, flow)
+            behind = batch[-1][0] - max(map(abs, gaps))
+            encodings = {key: value for key, value in encodings.items() if key >= behind}
+            bar.update(len(batch))
     if part == WHOLE:
         store.finish()

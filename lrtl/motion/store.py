@@ -8,9 +8,12 @@ shards of up to 64 and the whole store gets its name. An interrupted build goes 
 missing.
 """
 
+import fcntl
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -87,23 +90,45 @@ class _Store:
             except OSError:
                 if not partial.exists():  # it does where another process was first
                     raise
-        return partial_store()
+        try:
+            return partial_store()
+        except FileNotFoundError as error:
+            raise _removed(path) from error
 
     def is_done(self, *unit: int) -> bool:
         """Whether a unit of work is in the store."""
         return bool(self._done[unit])
 
-    def _mark_done(self, *unit: int) -> None:
+    def _put(self, unit: tuple[int, ...], **arrays) -> None:
+        """Store a unit of some arrays, and that it is done."""
+        try:
+            for name, values in arrays.items():
+                self._group[name][unit] = values
+            self._group["done"][unit] = True
+        except FileNotFoundError as error:
+            raise _removed(self.path) from error
         self._done[unit] = True
-        self._group["done"][unit] = True
 
     def finish(self) -> None:
         """Gather the chunks in shards and give the store its final name.
 
-        One process calls it when all units are in. The partial store is removed last: a kill on the
-        way loses nothing.
+        It is called when all units are in. The partial store is removed last: a kill on the way
+        loses nothing. Of several processes that finish a store the first one's is kept.
+
+        Raises:
+            ValueError: the partial store is gone, and no process made a whole one of it.
         """
-        partial, whole = Path(f"{self.path}.partial"), Path(f"{self.path}.whole")
+        partial = Path(f"{self.path}.partial")
+        with _alone_with(partial) as found:
+            if found:
+                self._gather_all()
+                _remove(partial)
+        if not found and type(self).open(self.path).attributes != self.attributes:
+            raise _removed(self.path)
+
+    def _gather_all(self) -> None:
+        """Put the store together from the partial one, which stays."""
+        whole = Path(f"{self.path}.whole")
         _remove(whole)
         group = zarr.open_group(whole, mode="w", zarr_format=3, attributes=self.attributes)
         for name, array in self._layout.items():
@@ -111,7 +136,6 @@ class _Store:
         write_sums(whole)
         _remove(self.path)
         whole.rename(self.path)
-        _remove(partial)
 
     def _gather(self, group: zarr.Group, name: str, array: dict) -> None:
         """Copy an array from the partial store: in shards, or as one chunk where it is small."""
@@ -166,8 +190,7 @@ class FlowStore(_Store):
     def write(self, gap: int, frame: int, flow: np.ndarray) -> None:
         """Store the flow (2, H, W) of frame `frame` at the gap of index `gap`."""
         where = f"flow of frame {frame} at gap {self.attributes['gaps'][gap]} for {self.path}"
-        self._group["flow"][gap, frame] = _quantise(flow, FLOW_SCALE, where)
-        self._mark_done(gap, frame)
+        self._put((gap, frame), flow=_quantise(flow, FLOW_SCALE, where))
 
     def read(self, frame: int, gap: int) -> np.ndarray:
         """Read the flow (2, H, W) float32 in pixels from frame `frame` to frame + `gap`."""
@@ -229,13 +252,15 @@ class TrackStore(_Store):
         pad = [(0, 0), (0, 0), (0, columns - count)]
         steps = np.pad(_check_range(np.diff(fixed, axis=0), where), pad, constant_values=MISSING)
         query = _check_range(fixed[query_index], where)
-        self._group["query"][frame] = np.pad(query, pad[1:], constant_values=MISSING)
-        self._group["steps"][frame] = steps
-        self._group["visibility"][frame] = np.pad(visibility, pad[1:])
-        self._group["window"][frame] = window
-        self._group["query_index"][frame] = query_index
-        self._group["count"][frame] = count
-        self._mark_done(frame)
+        self._put(
+            (frame,),
+            query=np.pad(query, pad[1:], constant_values=MISSING),
+            steps=steps,
+            visibility=np.pad(visibility, pad[1:]),
+            window=window,
+            query_index=query_index,
+            count=count,
+        )
         self.__dict__.pop("_small", None)  # what was read of the small arrays is old now
 
     def read(self, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -295,10 +320,30 @@ def _create(group, name, array: dict, chunks: tuple, shards: tuple | None = None
 
 
 def _remove(store: Path) -> None:
-    """Delete a store, its metadata first, so that what a kill leaves of it is not taken for one."""
+    """Delete a store, its metadata first, so that what a kill leaves of it is not taken for one.
+
+    What another process writes into it meanwhile may stay.
+    """
     (store / "zarr.json").unlink(missing_ok=True)
-    if store.exists():
-        shutil.rmtree(store)
+    shutil.rmtree(store, ignore_errors=True)
+
+
+def _removed(path: Path) -> ValueError:
+    what = f"{path}.partial was removed, by hand or by a process that finished it"
+    return ValueError(f"{what}; run again")
+
+
+@contextmanager
+def _alone_with(store: Path) -> Iterator[bool]:
+    """Wait for other processes that hold a store, where its file system has locks; is it there?"""
+    metadata = store / "zarr.json"
+    if not metadata.exists():
+        yield False
+        return
+    with open(metadata, "r+b") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield metadata.exists()
 
 
 def _fixed_point(scale: float) -> dict:
@@ -307,8 +352,10 @@ def _fixed_point(scale: float) -> dict:
 
 def _quantise(values: np.ndarray, scale: float, where: str, dtype=np.int16) -> np.ndarray:
     if not np.isfinite(values).all():
-        count = int((~np.isfinite(values)).sum())
-        raise ValueError(f"{where}: {count} of {values.size} values are not finite; none is stored")
+        count, remedy = int((~np.isfinite(values)).sum()), "use precision float32 or other weights"
+        raise ValueError(
+            f"{where}: {count} of {values.size} values are not finite; none is stored: {remedy}"
+        )
     fixed = np.rint(np.asarray(values, np.float64) / scale)
     return _check_range(fixed, where, dtype).astype(dtype)
 
@@ -317,6 +364,7 @@ def _check_range(fixed: np.ndarray, where: str, dtype=np.int16) -> np.ndarray:
     largest, limit = np.abs(fixed).max(initial=0), np.iinfo(dtype).max
     if largest > limit:
         raise ValueError(
-            f"{where}: {largest} units of fixed point do not fit, the limit is {limit}"
+            f"{where}: {largest} units of fixed point do not fit, the limit is {limit}; use a "
+            "smaller size"
         )
     return fixed.astype(dtype)

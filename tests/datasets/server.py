@@ -3,7 +3,11 @@
 import contextlib
 import hashlib
 import os
-from http.server import BaseHTTPRequestHandler
+import socket
+import struct
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from lrtl.datasets import fetch as module
 from lrtl.datasets.fetch import Published
@@ -21,6 +25,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/evil.bin":
             self.send_response(302)
             self.send_header("Location", "file:///etc/passwd")
+            self.end_headers()
+            return
+        if self.path == "/private.bin":
+            self.send_response(302)
+            self.send_header("Location", f"{server.url}/data.bin")
             self.end_headers()
             return
         if self.path == "/busy.bin" and server.faults:
@@ -50,15 +59,32 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         stop = len(content)
-        if self.path == "/cut.bin" and server.faults:
+        fails = self.path in ("/cut.bin", "/stall.bin", "/reset.bin") and server.faults > 0
+        if fails:
             server.faults -= 1
             stop = start + 2**20
         with contextlib.suppress(ConnectionError):
             self.wfile.write(content[start:stop])
+        if fails and self.path == "/stall.bin":
+            time.sleep(1)
+        if fails and self.path == "/reset.bin":
+            at_once = struct.pack("ii", True, 0)  # unsent data is dropped, the peer told so
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         self.close_connection = True
 
     def log_message(self, *arguments):
         pass
+
+
+@contextlib.contextmanager
+def serve():
+    """The server, with `url`, the `requests` it got, `files`, `faults` still to come and `etag`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.requests, server.files, server.faults, server.etag = [], {}, 0, '"one"'
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield server
+    server.shutdown()
 
 
 def publish(monkeypatch, url, sha256=None, member=None):

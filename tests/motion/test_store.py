@@ -70,6 +70,22 @@ def test_several_processes_fill_one_store(tmp_path):
     assert contents(tmp_path / "flow.zarr") == contents(tmp_path / "alone.zarr")
 
 
+def test_the_first_of_two_that_finish_a_store_is_kept(tmp_path):
+    path = tmp_path / "flow.zarr"
+    first, second, late = (FlowStore.build(path, 4, (20, 30), GAPS) for _ in range(3))
+    for frame, flow in enumerate(flows()):
+        for store in (first, second):
+            store.write(1, frame, flow)
+    first.finish()
+    whole = contents(path)
+    second.finish()
+    assert contents(path) == whole
+    assert [p.name for p in tmp_path.iterdir()] == ["flow.zarr"]
+    module._remove(path)
+    with pytest.raises(ValueError, match="not a whole FlowStore"):
+        late.finish()
+
+
 @pytest.mark.parametrize("step", range(4))
 def test_a_kill_while_finishing_loses_nothing(tmp_path, monkeypatch, step):
     """Killed before each of: gathering, checksums, removing an old store, removing the parts."""
