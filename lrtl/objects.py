@@ -14,6 +14,7 @@ it split off or went into; if there is none it is dropped.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -63,11 +64,13 @@ def write_objects(
             "delete the store and run its rule again"
         )
     paths = [masks / f"{name}.png" for name in sequence.frames]
-    foregrounds = (read_mask(path, size) > 0 for path in tqdm(paths, f"objects {sequence.name}"))
-    frames = find_objects(foregrounds, lambda t: read_points(tracks, t, config.gap, size), config)
     largest = 0
     with whole_folder(out) as folder:
-        for name, objects in zip(sequence.frames, frames, strict=True):
+        bar = tqdm(paths, f"objects {sequence.name}")
+        foregrounds = (read_mask(path, size) > 0 for path in bar)
+        points_of = partial(read_points, tracks, gap=config.gap, size=size)
+        objects_of = find_objects(foregrounds, points_of, config)
+        for name, objects in zip(sequence.frames, objects_of, strict=True):
             write_mask(folder / f"{name}.png", objects)
             largest = max(largest, int(objects.max()))
     print(f"{sequence.name}: number of objects {largest}")

@@ -12,7 +12,7 @@ from lrtl.figures import charts
 from lrtl.figures.motion import flow_sheet, track_sheet
 from lrtl.figures.segments import segment_sheet, sequence_sheet
 from lrtl.figures.style import write_chart
-from lrtl.files import checked, read_csv
+from lrtl.files import checked
 from lrtl.motion.store import FlowStore, TrackStore
 
 # The columns by which a CSV file is known, and its chart; the first that fits.
@@ -124,9 +124,9 @@ def _chart(path: Path, title: str) -> Callable[[], Figure]:
 
 def _read_table(path: Path) -> pd.DataFrame:
     """Read a CSV file, checked against its checksum if it has one."""
-    remedy = "run its rule again"
+    path, remedy = checked(path), "run its rule again"
     try:
-        table = read_csv(path, dtype={"sequence": str, "frame": str, "video": str})
+        table = pd.read_csv(path, dtype={"sequence": str, "frame": str, "video": str})
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as a table ({error}); {remedy}") from error
     if table.empty:
