@@ -107,6 +107,7 @@ def stop() -> None:
     for daemon in ("slurmd", "slurmctld", "munged"):
         if daemon in pids and Path(f"/proc/{pids[daemon]}").exists():
             os.kill(pids[daemon], signal.SIGTERM)
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids.values()), 20)
     for name in ("slurm.conf", "gres.conf"):
         (ETC / name).unlink(missing_ok=True)
 
