@@ -110,6 +110,7 @@ def stop() -> None:
     for daemon in ("slurmd", "slurmctld", "munged"):
         if daemon in pids and Path(f"/proc/{pids[daemon]}").exists():
             os.kill(pids[daemon], signal.SIGTERM)
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids.values()), 20)
     for name in ("slurm.conf", "gres.conf"):
         (ETC / name).unlink(missing_ok=True)
 
@@ -147,7 +148,7 @@ def test_two_sequences_of_davis_through_slurm(checkout, slurm, tmp_path_factory)
     edit(checkout, "davis: [flow_only, tracks_only, lrtl]", "davis: [lrtl]")
     rules = checkout / "workflow/rules/data.smk"
     assert "mem_mb=memory(1500)" in rules.read_text()
-    rules.write_text(rules.read_text().replace("mem_mb=memory(1500)", "mem_mb=memory(350)"))
+    rules.write_text(rules.read_text().replace("mem_mb=memory(1500)", "mem_mb=memory(200)"))
     config = ["preset=cpu", "sequences=dog,goat", f"mirror={os.environ['LRTL_MIRROR']}"]
     products = ["davis_table.csv", "davis_sequences.csv"]
     run = compare(checkout, "results/davis_table.csv", products, config, tmp_path_factory)
