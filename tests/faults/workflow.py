@@ -1,13 +1,12 @@
 """Snakemake where two runs meet in one folder, or dates are wrong."""
 
-import os
 import random
 import subprocess
 import time
 from pathlib import Path
 
 from lrtl.datasets import demo
-from tests.faults.interruptions import YEAR
+from tests.faults.interruptions import misdate
 from tests.faults.undisturbed import Outcome, contents
 from tests.test_workflow import check_out, command_line, environment, snakemake
 
@@ -36,9 +35,7 @@ def dated(whole, stage, folder: Path, rng: random.Random) -> Outcome:
     """All files, made and given, are dated up to a year ago or ahead; then it runs again."""
     check_out(folder)
     snakemake(folder, PRODUCT)
-    for path in folder.rglob("*"):
-        date = time.time() + rng.uniform(-YEAR, YEAR)
-        os.utime(path, (date, date))
+    misdate(folder, rng)
     again = snakemake(folder, PRODUCT)
     return _whole(folder, again.returncode == 0, again.stdout + again.stderr)
 
