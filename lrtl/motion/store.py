@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -92,7 +92,7 @@ class _Store:
                     raise
         try:
             return partial_store()
-        except FileNotFoundError as error:
+        except (FileNotFoundError, KeyError) as error:
             raise _removed(path) from error
 
     def is_done(self, *unit: int) -> bool:
@@ -105,7 +105,7 @@ class _Store:
             for name, values in arrays.items():
                 self._group[name][unit] = values
             self._group["done"][unit] = True
-        except FileNotFoundError as error:
+        except (FileNotFoundError, KeyError) as error:
             raise _removed(self.path) from error
         self._done[unit] = True
 
@@ -337,12 +337,9 @@ def _removed(path: Path) -> ValueError:
 def _alone_with(store: Path) -> Iterator[bool]:
     """Wait for other processes that hold a store, where its file system has locks; is it there?"""
     metadata = store / "zarr.json"
-    if not metadata.exists():
-        yield False
-        return
-    with open(metadata, "r+b") as file:
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        with suppress(OSError):  # it is gone, or there are no locks
+            fcntl.flock(stack.enter_context(open(metadata, "r+b")), fcntl.LOCK_EX)
         yield metadata.exists()
 
 

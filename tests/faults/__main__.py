@@ -70,9 +70,9 @@ FAULTS = [
 
 def inject(fault: Fault, whole: Undisturbed, injections: int) -> dict:
     """A row of the table: what became of a fault, injected as often as it can differ."""
-    outcomes, note = [], ""
+    outcomes, note, injections = [], "", injections if fault.random else 1
     rng = random.Random(f"{fault.stage} {fault.name}")
-    for _ in range(injections if fault.random else 1):
+    while len(outcomes) < injections:
         with tempfile.TemporaryDirectory(prefix="fault") as folder:
             try:
                 inside = Path(folder).resolve() / "here"
@@ -81,7 +81,8 @@ def inject(fault: Fault, whole: Undisturbed, injections: int) -> dict:
             except Unavailable as error:
                 note = str(error)
                 break
-        outcomes.append(outcome)
+        if outcome.met or not outcome.survived:
+            outcomes.append(outcome)
         if not outcome.survived or outcome.accepted:
             tqdm.write(f"{fault.stage}, {fault.name}: {outcome[:3]}\n{outcome.said[-2000:]}")
     return {

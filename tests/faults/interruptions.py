@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -27,8 +28,8 @@ class Unavailable(Exception):
 def killed(whole: Undisturbed, stage: Stage, folder: Path, rng: random.Random) -> Outcome:
     """SIGKILL at a random moment."""
     whole.give_inputs(stage, folder)
-    begun = Job(folder, stage).end(rng.uniform(0, whole.seconds[stage.name]))[2]
-    return whole.after(stage, folder, begun)
+    status, _, begun = Job(folder, stage).end(rng.uniform(0, whole.seconds[stage.name]))
+    return whole.after(stage, folder, begun)._replace(met=status == -signal.SIGKILL)
 
 
 def killed_while_saving(
@@ -40,18 +41,22 @@ def killed_while_saving(
     while job.units < checkpoint:
         time.sleep(0.0002)
     job.end(rng.uniform(0, 0.01))
-    steps = checkpoint * stage.calls
-    return whole.after(stage, folder, steps)
+    return whole.after(stage, folder, begun=checkpoint * stage.calls)
 
 
 def killed_and_dated(whole: Undisturbed, stage: Stage, folder: Path, rng: random.Random) -> Outcome:
     """Inputs and all that a killed job left are dated up to a year ago or ahead."""
     whole.give_inputs(stage, folder)
-    begun = Job(folder, stage).end(rng.uniform(0, whole.seconds[stage.name]))[2]
+    status, _, begun = Job(folder, stage).end(rng.uniform(0, whole.seconds[stage.name]))
+    misdate(folder, rng)
+    return whole.after(stage, folder, begun)._replace(met=status == -signal.SIGKILL)
+
+
+def misdate(folder: Path, rng: random.Random) -> None:
+    """Date all files of a folder up to a year ago or ahead."""
     for path in folder.rglob("*"):
         date = time.time() + rng.uniform(-YEAR, YEAR)
         os.utime(path, (date, date))
-    return whole.after(stage, folder, begun)
 
 
 def twice_at_once(whole: Undisturbed, stage: Stage, folder: Path, rng: random.Random) -> Outcome:

@@ -23,6 +23,7 @@ class Outcome(NamedTuple):
     lost: float = 0.0  # units of work done twice
     accepted: int = 0  # damaged files under final names, or used
     said: str = ""  # what was printed, for who reads why it did not survive
+    met: bool = True  # whether a job was still running when it came
 
 
 class Undisturbed:

@@ -1,6 +1,5 @@
 """Snakemake where two runs meet in one folder, or dates are wrong."""
 
-import os
 import random
 import subprocess
 import time
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from lrtl.datasets import demo
 from tests.conftest import command_line, environment, lay_out, snakemake
-from tests.faults.interruptions import YEAR
+from tests.faults.interruptions import misdate
 from tests.faults.undisturbed import Outcome, contents
 
 PRODUCT = "results/datasets/demo/box"
@@ -36,9 +35,7 @@ def dated(whole, stage, folder: Path, rng: random.Random) -> Outcome:
     """All files, made and given, are dated up to a year ago or ahead; then it runs again."""
     lay_out(folder)
     snakemake(folder, PRODUCT)
-    for path in folder.rglob("*"):
-        date = time.time() + rng.uniform(-YEAR, YEAR)
-        os.utime(path, (date, date))
+    misdate(folder, rng)
     again = snakemake(folder, PRODUCT)
     return _whole(folder, again.returncode == 0, again.stdout + again.stderr)
 
