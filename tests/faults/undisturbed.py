@@ -87,7 +87,8 @@ def contents(folder: Path, products: tuple[str, ...]) -> dict[str, bytes]:
     for product in products:
         path = folder / product
         files = path.rglob("*") if path.is_dir() else [path]
-        found |= {str(f.relative_to(folder)): f.read_bytes() for f in files if f.is_file()}
+        final = (f for f in files if f.is_file() and not f.match(".*.partial*"))  # see whole_file
+        found |= {str(f.relative_to(folder)): f.read_bytes() for f in final}
     return found
 
 
