@@ -3,12 +3,12 @@
 The segments of a frame are the connected regions of its foreground. Components do not part them:
 those of a trained network are as often the core and the rim of one object as two objects. The
 points of a frame say what each region was before: the tracklet in which every point lay when last
-it was in one, at most `gap` frames ago. Regions and tracklets are assigned one to one, so
-that an object keeps its id where it is hidden or missed for a few frames.
+it was in one, at most `gap` frames ago. Regions and tracklets are assigned one to one.
 
-What has had a region of its own in `shortest` frames is an object. Where two objects share a
-region, each pixel goes to the object of the nearest point. A shorter tracklet belongs to the object
-it split off or went into; if there is none it is dropped.
+What has had a region of its own in `shortest` frames is an object. Where objects share a region,
+pixels go to those of the nearest points. A shorter tracklet belongs to the object it split off or
+went into; if there is none it is dropped. Two objects that touch from the start are one until they
+part.
 """
 
 from collections import deque
@@ -28,6 +28,7 @@ from lrtl.motion.store import TrackStore
 from lrtl.motion.windows import rows_of
 
 MOST = 255  # ids that an indexed PNG holds
+NEAREST = 5  # points that decide whose a pixel is where objects touch
 Points = tuple[np.ndarray, np.ndarray]  # what `read_points` returns
 
 
@@ -49,7 +50,6 @@ def write_objects(
         sequence: the frames, for their names and size; its ground truth is not read.
         masks: the folder of its foreground masks.
         tracks: point tracks of the sequence.
-        config: what counts as an object.
         out: the folder, `results/objects/{dataset}/{experiment}/seed{seed}/{sequence}`.
 
     Raises:
@@ -107,7 +107,6 @@ def find_objects(
     Args:
         foregrounds: masks (H, W) bool of the frames of a clip.
         points_of: frame index to what `read_points` returns.
-        config: what counts as an object.
 
     Raises:
         ValueError: there are more than 255 objects.
@@ -165,7 +164,6 @@ def continue_tracklets(
         points: (2, N) pixels (x, y) in regions.
         owners: (N,) the tracklet that each point was in, 0 for none.
         tracklets: number from 1 on to tracklet.
-        config: what counts as an object.
 
     Returns:
         (H, W) uint16, the number of the tracklet of each pixel of a region.
@@ -230,11 +228,14 @@ def shared_areas(
 
 
 def nearest(inside: np.ndarray, points: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """For the pixels of a mask (H, W) the owner of the nearest point of (2, N), in their order."""
+    """For the pixels of a mask (H, W), in order, who owns most of the nearest of points (2, N)."""
     from scipy.spatial import cKDTree
 
     pixels = np.argwhere(inside)[:, ::-1]  # (n, 2), (x, y)
-    return owners[cKDTree(points.T).query(pixels)[1]]
+    near = cKDTree(points.T).query(pixels, range(1, min(NEAREST, len(owners)) + 1))[1]
+    numbers = np.unique(owners)
+    votes = [(owners[near] == number).sum(1) for number in numbers]  # (numbers, n)
+    return numbers[np.argmax(votes, 0)]
 
 
 def number_objects(tracklets: dict[int, Tracklet], shortest: int) -> np.ndarray:

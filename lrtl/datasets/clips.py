@@ -187,7 +187,7 @@ def _decode_video(clip: Path) -> Iterator[np.ndarray]:
             if end < _last_second(stream) - SHORT:
                 raise EOFError(f"the file ends at {end:.1f} of {_last_second(stream):.1f} s")
     except (av.error.FFmpegError, EOFError) as error:
-        remedy = f"; keep what is whole with --frames 0:{count}" if count > 1 else ""
+        remedy = f"; keep what is whole with lrtl segment --frames 0:{count}" if count > 1 else ""
         raise ValueError(f"{clip}: frame {count} cannot be decoded ({error}){remedy}") from error
 
 
