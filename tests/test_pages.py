@@ -3,8 +3,6 @@
 import re
 from base64 import b64decode
 
-import pytest
-
 from lrtl.files import check_file
 from lrtl.pages import write_page
 
@@ -26,8 +24,3 @@ def test_a_video_is_in_its_page(tmp_path):
     page = (tmp_path / "clip.html").read_text()
     assert b64decode(page.partition("base64,")[2].partition('"')[0]) == video
     assert page.count("src=") == 1
-
-
-def test_other_products_have_no_page(tmp_path):
-    with pytest.raises(KeyError):
-        write_page(tmp_path / "weights.safetensors")
