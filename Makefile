@@ -24,11 +24,12 @@ lint: .venv/installed  ## style of Python and Snakemake files
 bench: .venv/installed  ## speed and error figures into results/benchmarks.csv
 	python -m tests.benchmarks
 
-# The constraints pin every package; torch comes first, so that its pinned build is taken as it is.
+# The constraints pin every package; torch comes first, so that its pinned build is taken as it is. In the
+# compat mode `import lrtl` finds the package from the folder that holds the clone, too.
 .venv/installed: pyproject.toml envs/constraints.txt
 	$(PYTHON) -m venv .venv
 	pip install --constraint envs/constraints.txt torch
-	pip install --constraint envs/constraints.txt --editable '.[dev]'
+	pip install --constraint envs/constraints.txt --editable '.[dev]' --config-settings editable_mode=compat
 	touch $@
 
 clean:  ## remove the environment and every product, not what was downloaded

@@ -83,7 +83,7 @@ def _remedy(error: Exception, arguments: argparse.Namespace) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The verbs and their flags; flags of settings are built from the dataclasses' fields."""
-    people = "For people: segment, plan, score, verify. The workflow's rules call the others."
+    people = "For people: segment, predict, show, plan, score, verify. Rules call the others."
     top = argparse.ArgumentParser(prog="lrtl", description=lrtl.__doc__, epilog=people)
     top.add_argument("--version", action="version", version=lrtl.__version__)
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -132,11 +132,12 @@ def parser() -> argparse.ArgumentParser:
     verb = add(_segment, mirror=str)
     verb.add_argument("clips", type=Path, nargs="+", help="videos, folders of frames, or of both")
     verb.add_argument("-o", "--out", type=Path, required=True, help="folder for masks and pictures")
-    verb.add_argument("--quality", default="fast", help="preset of config.yaml: fast, cpu or paper")
+    presets = ("fast", "cpu", "paper")
+    verb.add_argument("--quality", default="fast", choices=presets, help="preset of config.yaml")
     verb.add_argument("--frames", default=":", help="FIRST:END of every clip, END left out")
     verb.add_argument("--each", action="store_true", help="train a network on every clip alone")
     verb.add_argument("--components", type=int, help="segments predicted before merging, K")
-    verb.add_argument("--size", type=int, nargs=2, help="height and width in px of the network")
+    verb.add_argument("--size", type=int, nargs=2, help="height and width, multiples of 32 px")
     verb = add(_predict, **{"backbone-weights": str})
     verb.add_argument("trained", type=Path, metavar="run", help="its folder, or its weights")
     verb.add_argument("paths", type=Path, nargs="+", help="images, videos, folders of frames")
@@ -286,7 +287,7 @@ def _speed_table(a: argparse.Namespace) -> None:
 def _segment(a: argparse.Namespace) -> None:
     """Segment what moves in your own clips: masks, overlay videos and contact sheets."""
     first, _, end = a.frames.partition(":")
-    if not all(part == "" or part.isdigit() for part in (first, end)):
+    if ":" not in a.frames or not all(part == "" or part.isdigit() for part in (first, end)):
         raise ValueError(f"--frames is {a.frames!r}, expected FIRST:END, for instance 0:100")
     frames = int(first or 0), int(end) if end else None
     settings = clip_settings(a.components, a.size)

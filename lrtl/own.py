@@ -1,18 +1,23 @@
 """`lrtl segment`: somebody's own clips to masks and pictures, by the rules of the workflow."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 import numpy as np
 import torch
 import yaml
 from PIL import Image
 
+from lrtl.config import require
 from lrtl.datasets.clips import Shot, archive_of, check_apart, find_clips, find_shots
 from lrtl.datasets.layout import read_mask
 from lrtl.files import whole_file, whole_folder
@@ -21,7 +26,8 @@ from lrtl.plan import as_text, plan
 ROOT = Path(__file__).parents[1]  # the checkout, with Snakefile and config.yaml
 RUN = Path("clips/lrtl/seed0")
 OBJECTS = "_objects"  # behind the name of a shot
-WORK, SETTINGS = "work", "clips.yaml"  # in the output: the workflow's folder; what it is told
+WORK = "work"  # the folder of the workflow in the output
+SETTINGS, LOCK = "clips.yaml", ".lrtl"  # in it: what the workflow is told; who is at work
 
 
 def segment_clips(
@@ -66,18 +72,20 @@ def segment_clips(
     shots = [shot for clip in clips for shot in find_shots(clip, *frames)]
     _check_names(shots)
     groups = {shot.name: [shot] for shot in shots} if each else {"together": shots}
-    runs = {}
-    for name, group in groups.items():
-        work = out.resolve() / WORK / name
-        runs[work] = _arguments(group, work, quality, settings, mirror)
-        if parser is not None:
-            print(as_text(plan(runs[work], parser, work)), flush=True)
-    for (work, arguments), group in zip(runs.items(), groups.values(), strict=True):
-        command = [sys.executable, "-m", "snakemake", *arguments, "--cores", str(cores)]
-        if subprocess.run(command).returncode:
-            raise ValueError(f"a job failed, see above; the same command goes on from {work}")
-        for shot in group:
-            _deliver(shot.name, work / "results", out)
+    with ExitStack() as stack:
+        runs = []
+        for name, group in groups.items():
+            work = out.resolve() / WORK / name
+            lock = stack.enter_context(_alone(work))
+            arguments = _arguments(group, work, quality, settings, mirror)
+            runs.append((work, group, [*arguments, "--cores", str(cores)], lock))
+            if parser is not None:
+                print(as_text(plan(arguments, parser, work)), flush=True)
+        for work, group, arguments, lock in runs:
+            if _run(arguments, lock):
+                raise ValueError(f"stopped, see above; the same command goes on from {work}")
+            for shot in group:
+                _deliver(shot.name, work / "results", out)
     print(f"Done: {', '.join(f'{out / shot.name}.mp4' for shot in shots)}")
     return shots
 
@@ -123,9 +131,11 @@ def segment(
 def clip_settings(components: int | None, size: tuple[int, int] | None) -> dict:
     """Sections of the config for a number of components K and a size (H, W) of the network."""
     network, losses = {}, {}
-    if components:
+    if components is not None:
+        require(2 <= components <= 255, "components", components, "2 to 255")
         network["components"] = components
-    if size:
+    if size is not None:
+        require(all(s > 0 and s % 32 == 0 for s in size), "size", size, "multiples of 32 px")
         network["input_size"] = losses["flow_size"] = list(size)
     return {"network": network, "losses": losses}
 
@@ -133,7 +143,7 @@ def clip_settings(components: int | None, size: tuple[int, int] | None) -> dict:
 def _check_out(out: Path, inputs: list[Path]) -> None:
     """Stop before a file that is not ours is replaced."""
     check_apart(inputs, out)
-    ours = any((out / WORK).glob(f"*/{SETTINGS}"))
+    ours = any((out / WORK).glob(f"*/{LOCK}"))
     if out.is_dir() and any(out.iterdir()) and not ours:
         raise ValueError(f"{out} holds other files; name a new or empty folder with -o")
 
@@ -164,6 +174,30 @@ def _arguments(
     files = ["--configfile", str(ROOT / "config.yaml"), str(work / SETTINGS)]
     where = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(work)]
     return ["clips", *where, *files, "--config", f"preset={quality}"]
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[IO]:
+    """Hold a lock on a folder of the workflow; Snakemake's own, left by a kill, is taken off."""
+    work.mkdir(parents=True, exist_ok=True)
+    with open(work / LOCK, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another call is at work in {work}; wait for it") from None
+        shutil.rmtree(work / ".snakemake/locks", ignore_errors=True)
+        yield lock
+
+
+def _run(arguments: list[str], lock: IO) -> int:
+    """Run Snakemake, which holds the lock as long as it lives, and return its exit status."""
+    command = [sys.executable, "-m", "snakemake", *arguments, "--rerun-incomplete"]
+    with subprocess.Popen(command, pass_fds=[lock.fileno()]) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # it has Snakemake end its jobs, which takes a moment
+                pass
 
 
 def _deliver(name: str, results: Path, out: Path) -> None:

@@ -64,9 +64,14 @@ def plan(arguments: list[str], parser: ArgumentParser, folder: Path = Path()) ->
 
 def as_text(table: pd.DataFrame) -> str:
     """A plan to print, with the sums; a question mark where nothing is known."""
+    if table.empty:
+        return "nothing to be done"
     text = table.to_string(index=False, float_format="%.2f", na_rep="?")
     sums = table.groupby("device")["hours"].sum()
-    total = [f"{hours:.1f} {device} hours" for device, hours in sums.items()]
+    total = [
+        f"{60 * hours:.0f} {device} minutes" if hours < 2 else f"{hours:.1f} {device} hours"
+        for device, hours in sums.items()
+    ]
     total.append(f"{table['disk_gb'].sum():.1f} GB on disk")
     unknown = table.loc[table["hours"].isna(), "rule"].unique()
     without = f", without {', '.join(unknown)}" if len(unknown) else ""

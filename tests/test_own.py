@@ -1,6 +1,10 @@
 """Clips in, masks and pictures out, by the rules of the workflow; with a few steps of training."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -36,7 +40,7 @@ def test_a_clip_with_a_cut_becomes_masks_and_pictures(tmp_path, capfd):
     clips, out = [tmp_path / "clip.mp4", tmp_path / "two.mp4"], tmp_path / "out"
     segment_clips(clips, out, "fast", (0, None), SHORT, 2, parser=parser())
     printed = capfd.readouterr().out
-    assert "together" in printed and "CPU hours" in printed
+    assert "together" in printed and "CPU minutes" in printed
     names = {"clip_1": 16, "clip_2": 14, "two": 2}
     for name, length in names.items():
         for folder in (name, f"{name}_objects"):
@@ -81,7 +85,7 @@ def test_what_cannot_be_segmented_is_named(tmp_path):
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="without a GPU; use fast or cpu"):
             segment_clips(both[:1], tmp_path / "out", "paper", (0, None), {}, 1)
-    with pytest.raises(ValueError, match=r"a job failed, see above"):
+    with pytest.raises(ValueError, match="stopped, see above"):
         segment_clips(both[:1], tmp_path / "out", "none", (0, None), {}, 1)
 
 
@@ -117,9 +121,35 @@ def test_weights_come_from_a_mirror(tmp_path, capfd):
     (tmp_path / "mirror" / "raft-small.pth").write_bytes(b"no weights")
     clips, out = [tmp_path / "clip.mp4"], tmp_path / "out"
     mirror = os.path.relpath(tmp_path / "mirror")
-    with pytest.raises(ValueError, match="a job failed"):
+    with pytest.raises(ValueError, match="stopped, see above"):
         segment_clips(clips, out, "cpu", (0, None), SHORT, 1, mirror)
     assert f"{tmp_path / 'mirror' / 'raft-small.pth'}" in "".join(capfd.readouterr())
+
+
+def test_a_call_that_was_ended_goes_on(tmp_path):
+    """After Ctrl-C, and after a kill, which leaves Snakemake's lock; two calls do not meet."""
+    write_video(tmp_path / "clip.mp4", pan(0, 4))
+    call = (
+        "from pathlib import Path; from tests.test_own import SHORT, segment_clips;"
+        f"segment_clips([Path({str(tmp_path / 'clip.mp4')!r})], Path({str(tmp_path / 'out')!r}),"
+        "'fast', (0, None), SHORT | {'training': {'steps': 100, 'decay_steps': 100}}, 1)"
+    )
+    log = tmp_path / "out/work/together/logs/train/clips/lrtl/seed0.log"
+    for end in (signal.SIGINT, signal.SIGKILL):
+        log.unlink(missing_ok=True)
+        with subprocess.Popen(
+            [sys.executable, "-c", call], start_new_session=True, stderr=subprocess.PIPE, text=True
+        ) as process:
+            while process.poll() is None and not log.exists():
+                time.sleep(0.1)
+            assert process.returncode is None
+            with pytest.raises(ValueError, match="another call is at work in"):
+                segment_clips([tmp_path / "clip.mp4"], tmp_path / "out", "fast", (0, None), {}, 1)
+            os.killpg(process.pid, end)
+            _, printed = process.communicate()
+        assert "KeyboardInterrupt" not in printed
+    subprocess.run([sys.executable, "-c", call], check=True)
+    assert len(list((tmp_path / "out/clip").glob("*.png"))) == 4
 
 
 def test_settings_of_clips():
@@ -127,3 +157,7 @@ def test_settings_of_clips():
     expected = {"network": {"components": 6, "input_size": [96, 160]}}
     expected["losses"] = {"flow_size": [96, 160]}
     assert clip_settings(6, (96, 160)) == expected
+    with pytest.raises(ValueError, match=r"size is \(100, 160\), expected multiples of 32 px"):
+        clip_settings(None, (100, 160))
+    with pytest.raises(ValueError, match="components is 1, expected 2 to 255"):
+        clip_settings(1, None)

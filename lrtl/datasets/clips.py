@@ -127,7 +127,8 @@ def find_shots(clip: Path, first: int = 0, end: int | None = None) -> list[Shot]
         bounds += [cut.frame_num for cut in cuts]
     bounds.append(last + 1)
     if last <= first:
-        raise ValueError(f"{clip} has {last + 1 - first} frame to use, motion needs two or more")
+        count, asked = max(last + 1 - first, 0), f"{first}:{'' if end is None else end}"
+        raise ValueError(f"{clip}: frames in {asked}: {count}, motion needs two or more")
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", clip.stem)
     changed = max(path.stat().st_mtime_ns for path in [clip, *_images(clip)])
     return [

@@ -150,7 +150,7 @@ def test_clips_are_found_in_a_folder(tmp_path):
 
 def test_one_frame_is_too_few(tmp_path):
     write_video(tmp_path / "clip.mp4", [scene(0, 0)])
-    with pytest.raises(ValueError, match=r"clip\.mp4 has 1 frame to use"):
+    with pytest.raises(ValueError, match=r"clip\.mp4: frames in 0:: 1, motion needs"):
         find_shots(tmp_path / "clip.mp4")
 
 
