@@ -144,22 +144,16 @@ def test_the_demo_through_slurm(demo_run, slurm, tmp_path):
 
 
 def test_two_sequences_of_davis_through_slurm(checkout, slurm, tmp_path_factory):
-    """Prepared with too little memory, which Slurm ends, and with more at the next attempt."""
+    """From the real archive and weights to the bytes of a local run."""
     if "LRTL_MIRROR" not in os.environ:
         pytest.skip("set LRTL_MIRROR to a folder with DAVIS-data.zip and raft-small.pth")
     edit(checkout, "size: [240, 424], updates: 12}", "size: [64, 112], updates: 2, gaps: [-1, 1]}")
     edit(checkout, "chained_flow, size: [240, 424]}", "chained_flow, size: [64, 112], radius: 10}")
     edit(checkout, "steps: 8000\n      decay_steps: 8000", "quad_gaps: [1]\n      steps: 10")
     edit(checkout, "davis: [flow_only, tracks_only, lrtl]", "davis: [lrtl]")
-    rules = checkout / "workflow/rules/data.smk"
-    assert "mem_mb=memory(1500)" in rules.read_text()
-    rules.write_text(rules.read_text().replace("mem_mb=memory(1500)", "mem_mb=memory(200)"))
     config = ["preset=cpu", "sequences=dog,goat", f"mirror={os.environ['LRTL_MIRROR']}"]
     products = ["davis_table.csv", "davis_sequences.csv"]
-    run = compare(checkout, "results/davis_table.csv", products, config, tmp_path_factory)
-    assert submissions(run) > 10
-    logs = [path.read_text() for path in (checkout / "logs/slurm/group_prepare").rglob("*.log")]
-    assert any("Exceeded job memory limit" in log for log in logs)
+    compare(checkout, "results/davis_table.csv", products, config, tmp_path_factory)
 
 
 def compare(folder, target, products, config, tmp_path_factory) -> subprocess.CompletedProcess:
@@ -193,6 +187,8 @@ def test_a_training_outlives_its_node_its_preemption_and_its_cancellation(
     for _ in ("flow", "tracks"):
         edit(checkout, "size: [270, 480]", "size: [90, 160]")
     edit(checkout, "steps: 30\n      checkpoint_every: 5", "steps: 300\n      checkpoint_every: 10")
+    rules = checkout / "workflow/rules/train.smk"  # the node has no room for four times 8 GB
+    rules.write_text(rules.read_text().replace("ON_GPU else 8000", "ON_GPU else 2000"))
     config, run = ["preset=cpu", "sequences=comet"], "results/runs/demo/lrtl/seed0"
     assert snakemake(checkout, TRACKS, config=config).returncode == 0
     local = tmp_path_factory.mktemp("local") / "checkout"
