@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import lrtl
@@ -55,15 +56,18 @@ def test_a_clip_with_a_cut_becomes_masks_and_pictures(tmp_path, capfd):
     assert trained.stat().st_mtime_ns > before
 
 
-def test_clips_may_be_trained_on_one_by_one(tmp_path):
+def test_clips_may_be_trained_on_one_by_one(tmp_path, monkeypatch):
     for name in ("a", "b"):
         write_video(tmp_path / f"{name}.mp4", pan(0, 2))
-    clips, out = [tmp_path / "a.mp4", tmp_path / "b.mp4"], tmp_path / "out"
+    clips, delivered = [tmp_path / "a.mp4", tmp_path / "b.mp4"], []
+    monkeypatch.setattr(own, "_run", lambda *_: 0)
+    monkeypatch.setattr(own, "_deliver", lambda *shot: delivered.append(shot))
+    out = tmp_path / "out"
     segment_clips(clips, out, "fast", (0, None), SHORT, 2, each=True)
     for name in ("a", "b"):
-        assert len(list((out / name).glob("*.png"))) == 2
-        run = out / "work" / name / "results/runs/clips/lrtl/seed0"
-        assert (run / "weights.safetensors").exists()
+        told = yaml.safe_load((out / "work" / name / "clips.yaml").read_text())
+        assert told["clips"] == [name]
+    assert delivered == [(n, out / "work" / n / "results", out) for n in ("a", "b")]
 
 
 def test_an_array_becomes_masks(monkeypatch):

@@ -105,6 +105,8 @@ def main() -> int:
     a = parser.parse_args()
     wanted = a.faults or [""]
     chosen = [f for f in FAULTS if any(part in f"{f.stage} {f.name}" for part in wanted)]
+    if not chosen:
+        parser.error(f"no fault is called {' or '.join(wanted)}; see FAULTS")
     rows = []
     with tempfile.TemporaryDirectory(prefix="undisturbed") as folder:
         whole = Undisturbed(Path(folder))
