@@ -136,9 +136,9 @@ def test_sigterm_to_every_process_of_a_job(motions, comet, tmp_path):
     train(motions, NETWORK, LOSSES, training, 0, tmp_path / "whole")
     out, checkpoint = tmp_path / "seed0", tmp_path / "seed0.checkpoint"
     motion = f"--flow {motions[0].flow.path} --tracks {motions[0].tracks.path}"
-    settings = " ".join(
-        to_flags(module._plain(asdict(stage))) for stage in (NETWORK, LOSSES, training)
-    )
+    stages = [module._plain(asdict(stage)) for stage in (NETWORK, LOSSES, training)]
+    del stages[0]["backbone_weights"]  # of a U-Net there are none
+    settings = " ".join(map(to_flags, stages))
     command = f"""set -o pipefail; trap '' TERM
         {sys.executable} -m lrtl train --sequences {comet.folder} {motion} --out {out} --seed 0 \
         --threads {torch.get_num_threads()} {settings} 2>&1 | tee {tmp_path / "log"}"""
