@@ -1,6 +1,7 @@
 """Snakemake where two runs meet in one folder, or dates are wrong."""
 
 import random
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ PRODUCT = "results/datasets/demo/box"
 
 
 def two_runs(whole, stage, folder: Path, rng: random.Random) -> Outcome:
-    """A second run starts while the first one works: it is refused, with the remedy."""
+    """A second run starts while the first one waits: it is refused, with the remedy."""
     lay_out(folder)
     first = subprocess.Popen(
         command_line(PRODUCT),
@@ -25,7 +26,9 @@ def two_runs(whole, stage, folder: Path, rng: random.Random) -> Outcome:
     )
     while first.poll() is None and not any((folder / ".snakemake/locks").glob("*")):
         time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)  # or it ends before the second one looks
     second = snakemake(folder, PRODUCT)
+    first.send_signal(signal.SIGCONT)
     said = second.stdout + second.stderr
     fair = second.returncode != 0 and "cannot be locked" in said and "--unlock" in said
     return _whole(folder, first.wait() == 0 and fair, said)
