@@ -50,10 +50,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
     temporary = path.with_name(path.name + ".partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    yield temporary
-    write_sums(temporary)
-    shutil.rmtree(path, ignore_errors=True)
-    temporary.rename(path)
+    try:
+        yield temporary
+        write_sums(temporary)
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sha256_of(path: Path) -> str:

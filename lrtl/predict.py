@@ -5,7 +5,6 @@ which became foreground, averaged over the training's sequences. On new frames a
 where its soft masks, weighted by their components' shares, add up to more than a half.
 """
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lrtl.datasets.clips import check_apart, decode, find_clips, is_image
+from lrtl.datasets.clips import check_apart, decode, find_clips, frame_rate, is_image, name_of
 from lrtl.datasets.layout import read_mask, write_mask
 from lrtl.figures import draw_foreground, overlay_line, write_video
 from lrtl.files import checked, read_csv, whole_file, whole_folder, write_csv
@@ -82,7 +81,7 @@ def predict_paths(
         with whole_folder(folder) as masks, whole_file(overlay, record=False) as file:
             pictures = segment_frames(model, clip, network.input_size, shares, masks)
             if overlay.suffix == ".mp4":
-                write_video(pictures, file)
+                write_video(pictures, file, frame_rate(clip))
             else:
                 (picture,) = pictures
                 Image.fromarray(picture).save(file)
@@ -136,7 +135,7 @@ def _outputs(clips: list[Path], out: Path) -> list[tuple[Path, Path]]:
     check_apart(clips, out)
     outputs: list[tuple[Path, Path]] = []
     for clip in clips:
-        folder = out / re.sub(r"[^A-Za-z0-9_-]+", "_", clip.stem)
+        folder = out / name_of(clip)
         outputs.append((folder, folder.with_suffix(".png" if is_image(clip) else ".mp4")))
     names = [folder for folder, _ in outputs]
     for folder, overlay in outputs:

@@ -6,6 +6,7 @@ which frames of which clip it holds.
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice, pairwise
@@ -29,6 +30,7 @@ VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".gi
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 SCAN_SIZE = (160, 90)  # width and height in px of the frames in which cuts are looked for
 SHORTEST_SHOT = 8  # frames
+RATES = (1, 240)  # frames per second that are believed
 SHORT = 0.5  # s that may lack at the end of a whole file: rates and stated lengths are rounded
 
 
@@ -43,6 +45,7 @@ class Shot:
     height: int
     width: int
     changed: int  # when the clip was last written, in ns, so that a new version is a new shot
+    rate: float | None  # frames per second; None of a folder of frames
 
     @property
     def length(self) -> int:
@@ -76,7 +79,7 @@ def prepare(sequence: str, archive: Path, out: Path) -> None:
     shot = Shot.open(archive)
     frames = islice(decode(Path(shot.clip)), shot.first, shot.last + 1)
     named = ((f"{i:05d}", encode_jpeg(frame)) for i, frame in enumerate(frames, shot.first))
-    write_sequence(out, NAME, sequence, named, [], asdict(shot))
+    write_sequence(out, NAME, sequence, named, [], asdict(shot), shot.rate)
 
 
 def find_clips(path: Path) -> list[Path]:
@@ -108,6 +111,11 @@ def check_apart(inputs: list[Path], out: Path) -> None:
             raise ValueError(f"{out} and the clip {path} overlap; name a folder elsewhere with -o")
 
 
+def name_of(clip: Path) -> str:
+    """What outputs of a clip are called: its name, with _ for all but letters and digits."""
+    return re.sub(r"[^\w-]+", "_", unicodedata.normalize("NFC", clip.stem))
+
+
 def find_shots(clip: Path, first: int = 0, end: int | None = None) -> list[Shot]:
     """Read a clip once and cut it into shots.
 
@@ -129,15 +137,16 @@ def find_shots(clip: Path, first: int = 0, end: int | None = None) -> list[Shot]
     if last <= first:
         count, asked = max(last + 1 - first, 0), f"{first}:{'' if end is None else end}"
         raise ValueError(f"{clip}: frames in {asked}: {count}, motion needs two or more")
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", clip.stem)
+    stem = name_of(clip)
     changed = max(path.stat().st_mtime_ns for path in [clip, *_images(clip)])
+    rate = frame_rate(clip)
     return [
         Shot(
             stem if len(bounds) == 2 else f"{stem}_{number}",
             str(clip.resolve()),
             *(start, stop - 1),
             *(height, width),
-            changed,
+            *(changed, rate),
         )
         for number, (start, stop) in enumerate(pairwise(bounds), 1)
         if stop - start > 1
@@ -169,6 +178,18 @@ def decode(clip: Path) -> Iterator[np.ndarray]:
         yield frame
     if count == 0:
         raise ValueError(f"{clip} holds no frame")
+
+
+def frame_rate(clip: Path) -> float | None:
+    """Frames per second of a video, their mean where it varies; None if nothing believable is said.
+
+    An image and a folder of frames have none.
+    """
+    if clip.is_dir() or is_image(clip):
+        return None
+    with av.open(clip) as container:
+        rate = container.streams.video[0].average_rate
+    return float(rate) if rate and RATES[0] <= rate <= RATES[1] else None
 
 
 def _decode_video(clip: Path) -> Iterator[np.ndarray]:

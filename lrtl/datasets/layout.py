@@ -41,6 +41,7 @@ class Sequence:
     annotated: tuple[str, ...]  # stems of masks/*.png
     height: int
     width: int
+    rate: float | None  # frames per second, None if nothing says
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -60,6 +61,7 @@ class Sequence:
                 tuple(about["annotated"]),
                 about["height"],
                 about["width"],
+                about["rate"],
             )
             sequence._check()
             check_folder(folder)
@@ -132,6 +134,7 @@ def write_sequence(
     frames: Iterable[tuple[str, bytes]],
     masks: Iterable[tuple[str, np.ndarray]],
     source: dict,
+    rate: float | None = None,
 ) -> None:
     """Write a sequence in the common layout; the folder appears when it is whole.
 
@@ -141,6 +144,7 @@ def write_sequence(
         frames: name and JPEG file of every frame, in order.
         masks: name and object ids (H, W) of the annotated frames.
         source: where it comes from, recorded in `sequence.json`.
+        rate: frames per second, if it is known.
 
     Raises:
         ValueError: fewer than two frames, an unreadable frame, a mask without its frame, or sizes
@@ -157,6 +161,7 @@ def write_sequence(
             "annotated": annotated,
             "height": size[0],
             "width": size[1],
+            "rate": rate,
             "source": source,
             "version": lrtl.__version__,
         }

@@ -22,7 +22,7 @@ COMPONENTS = np.array(
     np.float32,
 )
 TINT = 0.45  # share of the colour in a foreground
-FRAME_RATE = 12  # frames per second of an overlay
+FRAME_RATE = 12  # frames per second of an overlay where the clip's own are not known
 LEGEND = [("foreground", swatch(FOREGROUND, 6)), ("ground truth", swatch(TRUTH, 2))]
 
 
@@ -44,13 +44,17 @@ def overlay(sequence: Sequence, masks: Path, out: Path) -> None:
             yield draw_foreground(sequence.frame(index), mask, sequence.mask(index), line)
 
     with whole_file(out) as temporary:
-        write_video(pictures(), temporary)
+        write_video(pictures(), temporary, sequence.rate)
 
 
-def write_video(pictures: Iterable[np.ndarray], out: Path) -> None:
-    """Write pictures (H, W, 3) uint8 as a video (H.264, mp4); of odd sizes the last px is lost."""
+def write_video(pictures: Iterable[np.ndarray], out: Path, rate: float | None) -> None:
+    """Write pictures (H, W, 3) uint8 as a video (H.264, mp4); of odd sizes the last px is lost.
+
+    It shows `rate` frames a second, 12 where that is None.
+    """
+    rate = Fraction(rate or FRAME_RATE).limit_denominator(1001)  # 29.97 is 30000/1001
     with av.open(out, "w", format="mp4") as video:
-        stream = video.add_stream("libx264", rate=Fraction(FRAME_RATE))
+        stream = video.add_stream("libx264", rate=rate)
         stream.pix_fmt = "yuv420p"
         # mbtree's vector code reads memory that nothing has set: bytes would differ between runs.
         stream.options = {"crf": "20", "threads": "1", "mbtree": "0"}

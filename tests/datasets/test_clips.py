@@ -3,13 +3,14 @@
 import json
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from lrtl.datasets.clips import Shot, decode, find_clips, find_shots, prepare
+from lrtl.datasets.clips import Shot, decode, find_clips, find_shots, frame_rate, name_of, prepare
 from lrtl.datasets.layout import Sequence
 
 
@@ -21,9 +22,9 @@ def scene(hue, t, height=60, width=98):
     return np.clip(np.stack(channels, -1) + 40 * (hue - 1), 0, 255).astype(np.uint8)
 
 
-def write_video(path, frames, pixels="yuv420p", codec="libx264", times=None):
+def write_video(path, frames, pixels="yuv420p", codec="libx264", times=None, rate=25):
     with av.open(path, "w") as video:
-        stream = video.add_stream(codec, rate=Fraction(25))
+        stream = video.add_stream(codec, rate=Fraction(rate))
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels
         for index, frame in enumerate(frames):
@@ -52,6 +53,22 @@ def test_frames_of_a_variable_rate_are_read_once_each(tmp_path):
     frames = [scene(0, t) for t in range(6)]
     write_video(tmp_path / "clip.mkv", frames, times=[0, 1, 5, 6, 20, 21])
     assert len(list(decode(tmp_path / "clip.mkv"))) == 6
+
+
+@pytest.mark.parametrize("rate", [25, Fraction(30000, 1001), 50])
+def test_the_rate_of_a_video_is_that_of_its_shots(tmp_path, rate):
+    write_video(tmp_path / "clip.mp4", [scene(0, t) for t in range(4)], rate=rate)
+    (shot,) = find_shots(tmp_path / "clip.mp4")
+    assert Fraction(shot.rate).limit_denominator(1001) == rate
+    shot.save(tmp_path)
+    prepare("clip", tmp_path / "clip.json", tmp_path / "out")
+    assert Sequence.open(tmp_path / "out").rate == shot.rate
+
+
+def test_folders_of_frames_and_unbelievable_rates_say_nothing(tmp_path):
+    Image.new("RGB", (20, 10)).save(tmp_path / "0.png")
+    write_video(tmp_path / "clip.mkv", [scene(0, 0)] * 2, rate=1000)
+    assert [frame_rate(tmp_path), frame_rate(tmp_path / "clip.mkv")] == [None, None]
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
@@ -99,6 +116,13 @@ def test_a_cut_makes_two_shots(tmp_path):
     assert [(s.name, s.first, s.last) for s in part] == [("my_clip", 4, 17)]
 
 
+def test_letters_of_any_alphabet_stay_in_names():
+    names = ["Grüße (1)", "Gru\u0308\u00dfe (1)", "散歩.final", "a/b c"]
+    assert [name_of(Path(f"{name}.mp4")) for name in names] == [
+        *("Grüße_1_", "Grüße_1_", "散歩_final", "b_c")
+    ]
+
+
 def test_a_fast_pan_is_no_cut(tmp_path):
     write_video(tmp_path / "clip.mp4", [scene(0, 6 * t) for t in range(30)])
     assert len(find_shots(tmp_path / "clip.mp4")) == 1
@@ -117,7 +141,7 @@ def test_a_shot_is_prepared_with_its_frames_alone(tmp_path):
 
 
 def test_a_shot_is_written_again_only_if_it_changed(tmp_path):
-    shot = Shot("a", "/a.mp4", 0, 9, 60, 98, 1)
+    shot = Shot("a", "/a.mp4", 0, 9, 60, 98, 1, None)
     shot.save(tmp_path)
     before = (tmp_path / "a.json").stat().st_mtime_ns
     shot.save(tmp_path)

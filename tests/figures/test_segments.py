@@ -4,6 +4,8 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -61,6 +63,13 @@ def test_the_overlay_has_every_frame_at_even_size(made, tmp_path):
     pictures = decode(tmp_path / "out" / "ball.mp4")
     assert [picture.shape for picture in pictures] == [(60, 96, 3)] * LENGTH
     assert sorted(os.listdir(tmp_path / "out")) == ["ball.mp4", "ball.mp4.sha256"]
+
+
+@pytest.mark.parametrize("rate, played", [(None, 12), (29.97002997, Fraction(30000, 1001))])
+def test_the_overlay_plays_at_the_rate_of_the_sequence(made, tmp_path, rate, played):
+    overlay(replace(made[0], rate=rate), made[1], tmp_path / "ball.mp4")
+    with av.open(tmp_path / "ball.mp4") as video:
+        assert video.streams.video[0].average_rate == played
 
 
 def test_the_overlay_tints_the_foreground_alone(made, tmp_path):
