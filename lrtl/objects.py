@@ -11,6 +11,7 @@ went into; if there is none it is dropped. Two objects that touch from the start
 part.
 """
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -26,10 +27,11 @@ from lrtl.datasets.layout import Sequence, read_mask, write_mask
 from lrtl.files import checked, whole_folder
 from lrtl.motion.store import TrackStore
 from lrtl.motion.windows import rows_of
+from lrtl.stability import Points, stability
 
+ABOUT = "objects.json"  # beside the PNGs
 MOST = 255  # ids that an indexed PNG holds
 NEAREST = 5  # points that decide whose a pixel is where objects touch
-Points = tuple[np.ndarray, np.ndarray]  # what `read_points` returns
 
 
 @dataclass
@@ -45,6 +47,8 @@ def write_objects(
     sequence: Sequence, masks: Path, tracks: TrackStore, config: ObjectsConfig, out: Path
 ) -> None:
     """Write the objects of every frame as indexed PNGs, 0 the background, ids from 1 on.
+
+    `objects.json` beside them has the number of `objects` and the `stability` of the foreground.
 
     Args:
         sequence: the frames, for their names and size; its ground truth is not read.
@@ -67,13 +71,16 @@ def write_objects(
     largest = 0
     with whole_folder(out) as folder:
         bar = tqdm(paths, f"objects {sequence.name}")
-        foregrounds = (read_mask(path, size) > 0 for path in bar)
         points_of = partial(read_points, tracks, gap=config.gap, size=size)
-        objects_of = find_objects(foregrounds, points_of, config)
+        objects_of = find_objects((read_mask(path, size) > 0 for path in bar), points_of, config)
         for name, objects in zip(sequence.frames, objects_of, strict=True):
             write_mask(folder / f"{name}.png", objects)
             largest = max(largest, int(objects.max()))
-    print(f"{sequence.name}: number of objects {largest}")
+        foregrounds = (read_mask(path, size) > 0 for path in paths)
+        steady = stability(foregrounds, points_of, config.gap)
+        about = {"objects": largest, "stability": steady if steady is None else round(steady, 3)}
+        (folder / ABOUT).write_text(json.dumps(about) + "\n")
+    print(f"{sequence.name}: number of objects {largest}, stability {about['stability']}")
 
 
 def read_points(tracks: TrackStore, frame: int, gap: int, size: tuple[int, int]) -> Points:

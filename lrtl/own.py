@@ -1,6 +1,7 @@
 """`lrtl segment`: somebody's own clips to masks and pictures, by the rules of the workflow."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -21,7 +22,9 @@ from lrtl.config import require
 from lrtl.datasets.clips import Shot, archive_of, check_apart, find_clips, find_shots
 from lrtl.datasets.layout import read_mask
 from lrtl.files import whole_file, whole_folder
+from lrtl.objects import ABOUT
 from lrtl.plan import as_text, plan
+from lrtl.stability import DOUBTFUL
 
 ROOT = Path(__file__).parents[1]  # the checkout, with Snakefile and config.yaml
 RUN = Path("clips/lrtl/seed0")
@@ -87,6 +90,8 @@ def segment_clips(
             for shot in group:
                 _deliver(shot.name, work / "results", out)
     print(f"Done: {', '.join(f'{out / shot.name}.mp4' for shot in shots)}")
+    for line in filter(None, [remark(shot.name, out) for shot in shots]):
+        print(line)
     return shots
 
 
@@ -208,3 +213,13 @@ def _deliver(name: str, results: Path, out: Path) -> None:
     for product, copy in (("masks", name), ("objects", name + OBJECTS)):
         with whole_folder(out / copy) as folder:
             shutil.copytree(results / product / RUN / name, folder, dirs_exist_ok=True)
+
+
+def remark(shot: str, out: Path) -> str | None:
+    """What to say of a shot: that nothing moves in it, or that its masks are doubtful."""
+    steady = json.loads((out / (shot + OBJECTS) / ABOUT).read_text())["stability"]
+    if steady is None:
+        return f"{shot}: nothing was found that moves on its own, its masks are empty"
+    if steady < DOUBTFUL:
+        return f"{shot}: doubtful, its foreground is not steady ({steady}); see {out / shot}.png"
+    return None

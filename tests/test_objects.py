@@ -201,7 +201,7 @@ def test_the_objects_of_duet_are_those_of_the_ground_truth(duet, tmp_path, capsy
     config = ObjectsConfig(smallest=0.002, gap=10, overlap=0.1, shortest=8)
     tracks = TrackStore.open(folder / "tracks.zarr")
     write_objects(sequence, folder / "masks", tracks, config, tmp_path / "objects")
-    assert "duet: number of objects 2" in capsys.readouterr().out
+    assert "duet: number of objects 2, stability 0.9" in capsys.readouterr().out
     together = 0
     for t, name in enumerate(sequence.frames):
         objects, truth = read_mask(tmp_path / "objects" / f"{name}.png"), sequence.mask(t)

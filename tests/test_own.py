@@ -1,5 +1,6 @@
 """Clips in, masks and pictures out, by the rules of the workflow; with a few steps of training."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from PIL import Image
 import lrtl
 from lrtl import own
 from lrtl.__main__ import parser
-from lrtl.own import clip_settings, segment_clips
+from lrtl.own import clip_settings, remark, segment_clips
 from tests.datasets.test_clips import scene, write_video
 
 SHORT = {
@@ -49,6 +50,8 @@ def test_a_clip_with_a_cut_becomes_masks_and_pictures(tmp_path, capfd):
         assert (out / f"{name}.mp4").stat().st_size > 0 and (out / f"{name}.png").exists()
     trained = out / "work/together/results/runs/clips/lrtl/seed0/weights.safetensors"
     assert (trained.parent / "foreground.csv").exists()
+    about = json.loads((out / "clip_1_objects/objects.json").read_text())
+    assert set(about) == {"objects", "stability"}
     before = trained.stat().st_mtime_ns
     segment_clips(clips, out, "fast", (0, None), SHORT, 2)
     assert trained.stat().st_mtime_ns == before
@@ -62,12 +65,27 @@ def test_clips_may_be_trained_on_one_by_one(tmp_path, monkeypatch):
     clips, delivered = [tmp_path / "a.mp4", tmp_path / "b.mp4"], []
     monkeypatch.setattr(own, "_run", lambda *_: 0)
     monkeypatch.setattr(own, "_deliver", lambda *shot: delivered.append(shot))
+    monkeypatch.setattr(own, "remark", lambda *_: None)
     out = tmp_path / "out"
     segment_clips(clips, out, "fast", (0, None), SHORT, 2, each=True)
     for name in ("a", "b"):
         told = yaml.safe_load((out / "work" / name / "clips.yaml").read_text())
         assert told["clips"] == [name]
     assert delivered == [(n, out / "work" / n / "results", out) for n in ("a", "b")]
+
+
+def test_shots_without_or_with_doubtful_foreground_are_named(tmp_path):
+    (tmp_path / "a_objects").mkdir()
+    remarks = []
+    for steady in ("null", "0.1", "0.9"):
+        text = f'{{"objects": 1, "stability": {steady}}}'
+        (tmp_path / "a_objects/objects.json").write_text(text)
+        remarks.append(remark("a", tmp_path))
+    assert remarks == [
+        "a: nothing was found that moves on its own, its masks are empty",
+        f"a: doubtful, its foreground is not steady (0.1); see {tmp_path}/a.png",
+        None,
+    ]
 
 
 def test_an_array_becomes_masks(monkeypatch):

@@ -61,7 +61,7 @@ class Sequence:
                 tuple(about["annotated"]),
                 about["height"],
                 about["width"],
-                about["rate"],
+                about.get("rate"),
             )
             sequence._check()
             check_folder(folder)
