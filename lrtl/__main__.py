@@ -13,22 +13,7 @@ import pandas as pd
 import torch
 
 import lrtl
-from lrtl.config import (
-    WHOLE,
-    EvaluationConfig,
-    FeasibilityConfig,
-    FlowConfig,
-    LossConfig,
-    MergeConfig,
-    MoviConfig,
-    NetworkConfig,
-    ObjectsConfig,
-    Part,
-    TracksConfig,
-    TrainConfig,
-    add_flags,
-    from_flags,
-)
+from lrtl.config import WHOLE, Part, add_flags, from_flags
 from lrtl.crf import REFINERS
 from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import fetch
@@ -48,7 +33,7 @@ from lrtl.plan import as_text, plan
 from lrtl.predict import predict_paths, write_foreground
 from lrtl.samples import Motion
 from lrtl.score import score
-from lrtl.settings import descriptions
+from lrtl.settings import SECTIONS, descriptions
 from lrtl.speed import measure_speed
 from lrtl.tables import summary, write_tables
 from lrtl.train import train
@@ -88,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=lrtl.__version__)
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    def add(run, *stages: type, **flags) -> argparse.ArgumentParser:
+    def add(run, *sections: str, **flags) -> argparse.ArgumentParser:
         name, text = run.__name__.strip("_").replace("_", "-"), run.__doc__
         verb = verbs.add_parser(name, help=text, description=text)
         cores = "cores of this machine to use; all by default"
@@ -98,22 +83,22 @@ def parser() -> argparse.ArgumentParser:
                 verb.add_argument(f"--{flag}", type=kind[0], nargs="+", required=True)
             else:
                 verb.add_argument(f"--{flag}", type=kind, required=flag not in OPTIONAL)
-        for stage in stages:
-            add_flags(verb, stage, descriptions(stage))
+        for section in sections:
+            add_flags(verb, SECTIONS[section], descriptions(section))
         verb.set_defaults(run=run)
         return verb
 
     add(_fetch, name=str, out=Path, mirror=str)
     add(_prepare, dataset=str, sequence=str, archive=Path, out=Path)
-    add(_flow, FlowConfig, sequence=Path, out=Path, part=str)
-    add(_tracks, TracksConfig, source=Path, out=Path, part=str)
+    add(_flow, "flow", sequence=Path, out=Path, part=str)
+    add(_tracks, "tracks", source=Path, out=Path, part=str)
     motion = {"sequences": [Path], "flow": [Path], "tracks": [Path]}
-    add(_train, NetworkConfig, LossConfig, TrainConfig, **motion, out=Path, seed=int)
+    add(_train, "network", "losses", "training", **motion, out=Path, seed=int)
     run = {"weights": Path, "backbone-weights": str, "sequence": Path, "flow": Path}
-    add(_masks, MergeConfig, **run, masks=Path, components=Path)
+    add(_masks, "merge", **run, masks=Path, components=Path)
     add(_foreground, masks=[Path], components=[Path], out=Path)
-    add(_objects, ObjectsConfig, sequence=Path, masks=Path, tracks=Path, out=Path)
-    verb = add(_score, EvaluationConfig, dataset=str, out=Path)
+    add(_objects, "objects", sequence=Path, masks=Path, tracks=Path, out=Path)
+    verb = add(_score, "evaluation", dataset=str, out=Path)
     verb.add_argument("masks", type=Path, help="a folder of masks, {sequence}/{frame}.png")
     prepared = "folder of prepared sequences; by default results/datasets/DATASET"
     verb.add_argument("--data", type=Path, help=prepared)
@@ -122,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     paper_table = {"rows": [str], "experiments": [str], "scores": [Path], "runs": [Path]}
     add(_paper_table, name=str, **paper_table, out=Path)
     add(_table, dataset=str, scores=[Path], runs=[Path], table=Path, sequences=Path)
-    add(_landscape, LossConfig, sequence=Path, tracks=Path, out=Path)
+    add(_landscape, "losses", sequence=Path, tracks=Path, out=Path)
     add(_landscape_table, rows=[Path], out=Path)
     masks = {"masks": Path, "components": Path, "objects": Path}
     add(_pictures, sequence=Path, **masks, overlay=Path, sheet=Path)
@@ -146,9 +131,9 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("targets", nargs="+", help="files or rules, as for snakemake")
     verb.add_argument("--config", nargs="+", default=[], help="settings, as for snakemake")
     add(_movi_video, dataset=str, index=int, source=Path, out=Path)
-    add(_movi_segment, MoviConfig, video=Path, method=str, out=Path)
+    add(_movi_segment, "movi", video=Path, method=str, out=Path)
     add(_movi_table, videos=[Path], labels=[Path], scores=Path, table=Path)
-    add(_movi_landscape, FeasibilityConfig, file=Path, rows=Path, figure=Path, masks=Path)
+    add(_movi_landscape, "feasibility", file=Path, rows=Path, figure=Path, masks=Path)
     verb = add(_show)
     verb.add_argument("path", type=Path, help="a product of the pipeline, wherever it lies")
     verb.add_argument("-o", "--out", type=Path, help="the picture, a PNG; by default PATH's name")
@@ -160,6 +145,11 @@ def parser() -> argparse.ArgumentParser:
 
 WRITTEN = ("out", "overlay", "table", "masks", "rows")  # flags of what a verb makes
 OPTIONAL = ("mirror", "archive", "part", "backbone-weights", "source")
+
+
+def _settings(a: argparse.Namespace, section: str):
+    """The settings of a section of the config, from flags."""
+    return from_flags(a, SECTIONS[section])
 
 
 def _fetch(a: argparse.Namespace) -> None:
@@ -181,32 +171,32 @@ def _dataset(name: str):
 def _flow(a: argparse.Namespace) -> None:
     """Estimate the flow of a sequence at every gap."""
     part = Part.parse(a.part) if a.part else WHOLE
-    estimate_flow(Sequence.open(a.sequence), from_flags(a, FlowConfig), a.out, part)
+    estimate_flow(Sequence.open(a.sequence), _settings(a, "flow"), a.out, part)
 
 
 def _tracks(a: argparse.Namespace) -> None:
     """Track the query grid of every frame of a sequence."""
     part = Part.parse(a.part) if a.part else WHOLE
-    track_sequence(a.source, from_flags(a, TracksConfig), a.out, part)
+    track_sequence(a.source, _settings(a, "tracks"), a.out, part)
 
 
 def _train(a: argparse.Namespace) -> None:
     """Train a segmenter on the motion of its sequences."""
-    network = from_flags(a, NetworkConfig)
+    network = _settings(a, "network")
     motions = [
         Motion.load(Sequence.open(s), FlowStore.open(f), TrackStore.open(t), network.input_size)
         for s, f, t in zip(a.sequences, a.flow, a.tracks, strict=True)
     ]
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    losses, training = from_flags(a, LossConfig), from_flags(a, TrainConfig)
+    losses, training = _settings(a, "losses"), _settings(a, "training")
     train(motions, network, losses, training, a.seed, a.out, stop)
 
 
 def _masks(a: argparse.Namespace) -> None:
     """Predict components of a sequence and merge them to its foreground."""
     sequence, flow = Sequence.open(a.sequence), FlowStore.open(a.flow)
-    merge = from_flags(a, MergeConfig)
+    merge = _settings(a, "merge")
     write_masks(a.weights.parent, sequence, flow, merge, a.masks, a.components, a.backbone_weights)
 
 
@@ -218,7 +208,7 @@ def _foreground(a: argparse.Namespace) -> None:
 def _objects(a: argparse.Namespace) -> None:
     """Part the foreground of a sequence into objects whose ids stay the same."""
     sequence, tracks = Sequence.open(a.sequence), TrackStore.open(a.tracks)
-    write_objects(sequence, a.masks, tracks, from_flags(a, ObjectsConfig), a.out)
+    write_objects(sequence, a.masks, tracks, _settings(a, "objects"), a.out)
 
 
 def _score(a: argparse.Namespace) -> None:
@@ -229,7 +219,7 @@ def _score(a: argparse.Namespace) -> None:
         remedy = f"make it with `snakemake {data}/{names[0]} ...`, or name another with --data"
         raise ValueError(f"there is no folder {data} of prepared sequences; {remedy}")
     parts = [a.components / name for name in names] if a.components else None
-    refine = REFINERS[from_flags(a, EvaluationConfig).crf]
+    refine = REFINERS[_settings(a, "evaluation").crf]
     folders = [data / name for name in names], [a.masks / name for name in names]
     print(summary(score(*folders, parts, a.out, refine)))
 
@@ -249,9 +239,7 @@ def _paper_table(a: argparse.Namespace) -> None:
 
 def _landscape(a: argparse.Namespace) -> None:
     """Compare the trajectory loss of the true partition with that of others."""
-    landscape(
-        Sequence.open(a.sequence), TrackStore.open(a.tracks), from_flags(a, LossConfig), a.out
-    )
+    landscape(Sequence.open(a.sequence), TrackStore.open(a.tracks), _settings(a, "losses"), a.out)
 
 
 def _landscape_table(a: argparse.Namespace) -> None:
@@ -318,7 +306,7 @@ def _movi_segment(a: argparse.Namespace) -> None:
     """Segment a video by its exact trajectories."""
     from lrtl.movi import segment_video  # scikit-learn takes a second to import
 
-    segment_video(a.video, a.method, from_flags(a, MoviConfig), a.out)
+    segment_video(a.video, a.method, _settings(a, "movi"), a.out)
 
 
 def _movi_table(a: argparse.Namespace) -> None:
@@ -333,7 +321,7 @@ def _movi_landscape(a: argparse.Namespace) -> None:
     """Draw the trajectory loss of corrupted ground truth."""
     from lrtl.feasibility import feasibility  # matplotlib takes a second to import
 
-    feasibility(a.file, from_flags(a, FeasibilityConfig), a.rows, a.figure, a.masks)
+    feasibility(a.file, _settings(a, "feasibility"), a.rows, a.figure, a.masks)
 
 
 def _show(a: argparse.Namespace) -> None:

@@ -29,7 +29,7 @@ from lrtl.stability import DOUBTFUL
 ROOT = Path(__file__).parents[1]  # the checkout, with Snakefile and config.yaml
 RUN = Path("clips/lrtl/seed0")
 OBJECTS = "_objects"  # behind the name of a shot
-WORK = "work"  # the folder of the workflow in the output
+WORK = "pipeline"  # the folder of the workflow in the output
 SETTINGS, LOCK = "clips.yaml", ".lrtl"  # in it: what the workflow is told; who is at work
 
 
@@ -48,7 +48,8 @@ def segment_clips(
 
     Writes to `out` per shot: `{shot}.mp4`, the overlay; `{shot}.png`, the contact sheet; and
     `{shot}/`, an indexed PNG per frame; and `{shot}_objects/`, the same with ids of objects. What
-    they are made from stays in `out/work`, so that a second call goes on where the first stopped.
+    they are made from stays in `out/pipeline`, so that a second call goes on where the first one
+    stopped.
 
     Args:
         paths: videos, folders of frames, or folders of both.

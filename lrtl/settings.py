@@ -126,11 +126,10 @@ def configured_runs(config: dict) -> list[tuple[str, str]]:
     return list(dict.fromkeys(runs))
 
 
-def descriptions(stage: type) -> dict[str, str]:
-    """What the schema says of a stage's settings, by key; nothing where there is no checkout."""
+def descriptions(section: str) -> dict[str, str]:
+    """What the schema says of a section's settings, by key; nothing where there is no checkout."""
     if not SCHEMA.exists():
         return {}
-    section = next(name for name, known in SECTIONS.items() if known is stage)
     properties = _schema()["$defs"][section]["properties"]
     return {key: about["description"] for key, about in properties.items()}
 

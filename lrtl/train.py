@@ -1,7 +1,6 @@
 """Training: one visible loop from motion stores to EMA weights, resumable at any step."""
 
 import math
-import pickle
 import signal
 from copy import deepcopy
 from dataclasses import asdict
@@ -18,8 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 import lrtl
+from lrtl.checkpoints import load_checkpoint, remove_checkpoint, save_checkpoint
 from lrtl.config import LossConfig, NetworkConfig, TrainConfig
-from lrtl.files import check_file, sum_of, whole_file, write_csv
+from lrtl.files import whole_file, write_csv
 from lrtl.methods import NETWORKS
 from lrtl.models import backbone_sha256
 from lrtl.objective import loss_terms
@@ -62,16 +62,7 @@ def train(
         FloatingPointError: the loss or its gradient is not finite; the step is named.
         InterruptedError: it was told to stop; the step it goes on from is named.
     """
-    settings = {
-        "network": asdict(network) | {"backbone_weights": backbone_sha256(network)},
-        "losses": asdict(losses),
-        "training": {k: v for k, v in asdict(training).items() if k != "workers"},
-        "seed": seed,
-        "version": lrtl.__version__,
-        "sequences": [motion.flow.path.parent.name for motion in motions],
-        "flow": motions[0].flow.attributes,
-        "tracks": motions[0].tracks.attributes,
-    }
+    settings = _settings(motions, network, losses, training, seed)
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     torch.manual_seed(seed)
@@ -83,7 +74,7 @@ def train(
 
     checkpoint = Path(f"{out}.checkpoint")
     start, metrics, unread = 0, [], []
-    if (state := _load_checkpoint(checkpoint, settings)) is not None:
+    if (state := load_checkpoint(checkpoint, settings)) is not None:
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
@@ -133,21 +124,19 @@ def train(
                 "optimizer": optimizer.state_dict(),
                 "metrics": metrics,
                 "step": step + 1,
-                "settings": yaml.safe_dump(_plain(settings)),
+                "settings": settings,
             }
-            with whole_file(checkpoint) as path:
-                _save(state, path)
+            save_checkpoint(checkpoint, state)
             if stopping:
                 raise InterruptedError(f"stopped; run again, it goes on from step {step + 1}")
 
     write_csv(pd.DataFrame(metrics), out / "metrics.csv")
     with whole_file(out / "config.yaml") as path:
-        path.write_text(yaml.safe_dump(_plain(settings), sort_keys=False))
+        path.write_text(settings)
     with whole_file(out / "weights.safetensors") as path:
         weights = {k: v.contiguous().cpu() for k, v in average.state_dict().items()}
         path.write_bytes(save(weights))  # save_file would hide that a disk is full
-    checkpoint.unlink(missing_ok=True)
-    sum_of(checkpoint).unlink(missing_ok=True)
+    remove_checkpoint(checkpoint)
 
 
 def _terms(masks: Tensor, batch: dict, losses: LossConfig, step: int, unread: list, out: Path):
@@ -222,37 +211,30 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
             value.copy_(current[name])
 
 
-def _save(state: dict, path: Path) -> None:
-    """Save a checkpoint; where the disk is full, torch says so only in what its error hides."""
-    try:
-        with open(path, "wb") as file:
-            torch.save(state, file)
-    except RuntimeError as error:
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from error
-        raise
-
-
-def _load_checkpoint(path: Path, settings: dict) -> dict | None:
-    """The state of an interrupted run with the same settings and motion, if there is one."""
-    if not path.exists():
-        return None
-    try:
-        check_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (ValueError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        print(f"{path} cannot be read ({error}): starting anew")
-        return None
-    if state["settings"] != yaml.safe_dump(_plain(settings)):
-        print(f"{path} is of a run with other settings: starting anew")
-        return None
-    print(f"resuming from step {state['step']} of {path}")
-    return state
-
-
 def _outlive_sigterm(worker: int) -> None:
     """A scheduler signals every process of a job, but the loop decides when its workers end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _settings(
+    motions: list[Motion],
+    network: NetworkConfig,
+    losses: LossConfig,
+    training: TrainConfig,
+    seed: int,
+) -> str:
+    """All that a run's weights depend on, as YAML."""
+    settings = {
+        "network": asdict(network) | {"backbone_weights": backbone_sha256(network)},
+        "losses": asdict(losses),
+        "training": {k: v for k, v in asdict(training).items() if k != "workers"},
+        "seed": seed,
+        "version": lrtl.__version__,
+        "sequences": [motion.flow.path.parent.name for motion in motions],
+        "flow": motions[0].flow.attributes,
+        "tracks": motions[0].tracks.attributes,
+    }
+    return yaml.safe_dump(_plain(settings), sort_keys=False)
 
 
 def _plain(settings: dict) -> dict:

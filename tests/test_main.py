@@ -30,8 +30,8 @@ def test_settings_out_of_range_are_named(comet, tmp_path):
 
 
 def test_help_has_what_the_schema_says_of_every_setting():
-    for stage in SECTIONS.values():
-        assert all(descriptions(stage).values())
+    for section in SECTIONS:
+        assert all(descriptions(section).values())
     run = lrtl("train", "--help")
     assert run.returncode == 0
     assert "Weight of the trajectory loss, 1/px." in run.stdout

@@ -48,7 +48,7 @@ def test_a_clip_with_a_cut_becomes_masks_and_pictures(tmp_path, capfd):
         for folder in (name, f"{name}_objects"):
             assert len(list((out / folder).glob("*.png"))) == length
         assert (out / f"{name}.mp4").stat().st_size > 0 and (out / f"{name}.png").exists()
-    trained = out / "work/together/results/runs/clips/lrtl/seed0/weights.safetensors"
+    trained = out / "pipeline/together/results/runs/clips/lrtl/seed0/weights.safetensors"
     assert (trained.parent / "foreground.csv").exists()
     about = json.loads((out / "clip_1_objects/objects.json").read_text())
     assert set(about) == {"objects", "stability"}
@@ -69,9 +69,9 @@ def test_clips_may_be_trained_on_one_by_one(tmp_path, monkeypatch):
     out = tmp_path / "out"
     segment_clips(clips, out, "fast", (0, None), SHORT, 2, each=True)
     for name in ("a", "b"):
-        told = yaml.safe_load((out / "work" / name / "clips.yaml").read_text())
+        told = yaml.safe_load((out / "pipeline" / name / "clips.yaml").read_text())
         assert told["clips"] == [name]
-    assert delivered == [(n, out / "work" / n / "results", out) for n in ("a", "b")]
+    assert delivered == [(n, out / "pipeline" / n / "results", out) for n in ("a", "b")]
 
 
 def test_shots_without_or_with_doubtful_foreground_are_named(tmp_path):
@@ -130,9 +130,9 @@ def test_nothing_of_the_users_own_is_replaced(tmp_path):
     ):
         with pytest.raises(ValueError, match=error):
             segment_clips([tmp_path / clip], tmp_path / out, "fast", (0, None), SHORT, 1)
-    write_video(tmp_path / "work.mp4", pan(0, 4))
-    with pytest.raises(ValueError, match="cannot be called work here; rename"):
-        segment_clips([tmp_path / "work.mp4"], tmp_path / "new", "fast", (0, None), SHORT, 1)
+    write_video(tmp_path / "pipeline.mp4", pan(0, 4))
+    with pytest.raises(ValueError, match="cannot be called pipeline here; rename"):
+        segment_clips([tmp_path / "pipeline.mp4"], tmp_path / "new", "fast", (0, None), SHORT, 1)
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
@@ -156,7 +156,7 @@ def test_a_call_that_was_ended_goes_on(tmp_path):
         f"segment_clips([Path({str(tmp_path / 'clip.mp4')!r})], Path({str(tmp_path / 'out')!r}),"
         "'fast', (0, None), SHORT | {'training': {'steps': 100, 'decay_steps': 100}}, 1)"
     )
-    log = tmp_path / "out/work/together/logs/train/clips/lrtl/seed0.log"
+    log = tmp_path / "out/pipeline/together/logs/train/clips/lrtl/seed0.log"
     for end in (signal.SIGINT, signal.SIGKILL):
         log.unlink(missing_ok=True)
         with subprocess.Popen(
