@@ -13,7 +13,7 @@ report: demo  ## the demo's tables, pictures and videos in one file, report.html
 	snakemake demo --report report.html --config preset=cpu
 
 test: .venv/installed  ## all tests; those that need what is not here say so and are skipped
-	pytest
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed  ## style of Python and Snakemake files
 	ruff check .

@@ -21,7 +21,17 @@ from tests.models.published import PUBLISHED
 ROOT = Path(__file__).parents[1]
 TINY = ["sequences=comet,box", "preset=cpu"]
 
-torch.set_num_threads(2)
+# Two processes of tests, and what they start, share two cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
+# Files that take longest come first, so that two processes end together.
+LONGEST = ("test_slurm.py", "test_workflow.py", "test_own.py", "test_extending.py")
+
+
+def pytest_collection_modifyitems(items) -> None:
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 def environment() -> dict[str, str]:

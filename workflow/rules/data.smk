@@ -9,7 +9,6 @@ rule fetch_archive:
         "logs/fetch/{archive}.log",
     benchmark:
         "benchmarks/fetch/{archive}.tsv"
-    retries: 2
     conda:
         "../../envs/lrtl.yaml"
     resources:
@@ -37,7 +36,6 @@ rule fetch_weights:
         "logs/fetch/{weights}.log",
     benchmark:
         "benchmarks/fetch/{weights}.tsv"
-    retries: 2
     conda:
         "../../envs/lrtl.yaml"
     resources:
