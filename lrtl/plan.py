@@ -50,8 +50,10 @@ def plan(arguments: list[str], parser: ArgumentParser, folder: Path = Path()) ->
         folder: where Snakemake works.
 
     Raises:
-        ValueError: Snakemake does not take the arguments.
+        ValueError: there is no Snakefile, or Snakemake does not take the arguments.
     """
+    if "--snakefile" not in arguments and not Path("Snakefile").exists():
+        raise ValueError("there is no Snakefile here; run it in a checkout of the project")
     jobs = dry_run(arguments, parser)
     costs = pd.read_csv(str(files("lrtl") / "costs.csv")).set_index(["verb", "method", "device"])
     split = {job.rule.removesuffix("_part") for job in jobs if job.rule.endswith("_part")}

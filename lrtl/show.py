@@ -27,6 +27,7 @@ CHARTS = [
     ({"experiment", "network", "fps", "fps_paper"}, charts.speed),
 ]
 METRICS = "metrics.csv"  # of a run
+COMPONENTS = "components"  # the folder of results in which 0 is an id as any other
 SHOWN = (
     "a prepared sequence; a store of flow or tracks; a folder of masks, objects or components; a "
     "run or its metrics.csv; a CSV file of scores, of a table, per sequence, of a landscape or of "
@@ -87,7 +88,7 @@ def _show_folder(path: Path, sequence: Sequence | None, out: Path) -> None:
     elif (path / "steps/zarr.json").exists():
         track_sheet(TrackStore.open(path), sequence, name, out)
     elif path.is_dir() and any(path.glob("*.png")):
-        segment_sheet(checked(path), sequence, out)
+        segment_sheet(checked(path), sequence, out, COMPONENTS in path.resolve().parts)
     else:
         inside = sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
         one = f"; show what is in it, for instance {inside[0]}" if inside else ""

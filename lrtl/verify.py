@@ -30,7 +30,7 @@ def verify(results: Path) -> Counter:
         for path, fault in checked(product):
             counts[fault] += 1
             if fault:
-                bar.write(f"{fault}: {path}; delete {product} and run snakemake for it again")
+                bar.write(f"{fault}: {path}; delete {product} and make it again")
     faults = ", ".join(f"{counts[fault]} {fault}" for fault in ("damaged", "missing", "unrecorded"))
     print(f"{results}: {counts.total()} files, {faults}")
     return counts

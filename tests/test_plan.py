@@ -135,3 +135,8 @@ def test_targets_that_cannot_be_made_are_named(checkout, monkeypatch):
         plan(["results/tables/none.csv"], parser())
     with pytest.raises(ValueError, match=r"(?s)cannot plan demo.*unknown preset 'gpu'"):
         plan(["demo", "--config", "preset=gpu"], parser())
+
+
+def test_a_plan_is_made_in_a_checkout():
+    with pytest.raises(ValueError, match=r"there is no Snakefile here; run it in a checkout"):
+        plan(["demo"], parser())

@@ -135,6 +135,18 @@ def test_several_ids_have_their_colours_and_none_is_left_as_it_is(results):
         assert np.abs(right - [60, 120, 60]).max() < 5
 
 
+def test_the_first_component_has_its_colour(results):
+    folder = results / FOLDERS[4]
+    for stem in STEMS:
+        write_mask(folder / f"{stem}.png", left_half(3))
+    (folder / "SHA256SUMS").unlink()
+    show(folder)
+    left, right = cell(read("grass.png"), 0, 0)[60, [60, 250]]
+    for found, index in ((left, 3), (right, 0)):
+        expected = 0.35 * np.array([60, 120, 60]) + 0.65 * COMPONENTS[index]
+        assert np.abs(found - expected).max() < 5
+
+
 def test_ground_truth_is_outlined(results):
     show(results / FOLDERS[0])
     sheet, middle = read("grass.png"), slice(CELL[0] // 2 - 8, CELL[0] // 2 + 8)

@@ -137,11 +137,13 @@ def sequence_sheet(sequence: Sequence, out: Path) -> None:
     write_sheet(title, [sequence.frames[i] for i in chosen], {"frame": pictures}, legend, out)
 
 
-def segment_sheet(folder: Path, sequence: Sequence | None, out: Path) -> None:
+def segment_sheet(
+    folder: Path, sequence: Sequence | None, out: Path, components: bool = False
+) -> None:
     """Write a sheet (PNG) of a folder of indexed PNGs: masks, objects or components.
 
     Of one id it is the foreground; of several each has its colour but 0, which is left as the
-    frame is. Without a sequence they stand on white.
+    frame is: only of `components` it is an id as any other. Without a sequence they stand on white.
 
     Raises:
         ValueError: a PNG is no mask, or of no frame of the sequence; it is named.
@@ -150,13 +152,14 @@ def segment_sheet(folder: Path, sequence: Sequence | None, out: Path) -> None:
     paths = [paths[i] for i in spaced(len(paths), SHEET_FRAMES)]
     size = (sequence.height, sequence.width) if sequence else None
     masks = [read_mask(path, size) for path in paths]
-    ids = [int(i) for i in sorted(set().union(*map(np.unique, masks))) if i > 0]
-    several = len(ids) > 1
+    ids = [int(i) for i in sorted(set().union(*map(np.unique, masks))) if i > 0 or components]
+    several = components or len(ids) > 1
     pictures = []
     for path, mask in zip(paths, masks, strict=True):
         frame, truth = _frame_of(path, sequence, mask.shape)
         if several:
-            picture = np.where(mask[..., None] > 0, draw_components(frame, mask), frame)
+            shown = np.isin(mask, ids)[..., None]
+            picture = np.where(shown, draw_components(frame, mask), frame)
             _outline_truth(picture, truth)
         else:
             picture = draw_foreground(frame, mask > 0, truth, outline_width(frame))
