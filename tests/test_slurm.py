@@ -103,15 +103,17 @@ def stop() -> None:
         return
     folder = Path(re.search("SlurmdPidFile=(.*)/", conf.read_text())[1])
     pids = {path.stem: int(path.read_text()) for path in folder.glob("*.pid")}
-    if "slurmctld" in pids:
-        output_of("scancel", "--user=root", "--signal=KILL", "--full")
-        wait_for(lambda: not output_of("squeue", "-h"), 60)
-    for daemon in ("slurmd", "slurmctld", "munged"):
-        if daemon in pids and Path(f"/proc/{pids[daemon]}").exists():
-            os.kill(pids[daemon], signal.SIGTERM)
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids.values()), 20)
-    for name in ("slurm.conf", "gres.conf"):
-        (ETC / name).unlink(missing_ok=True)
+    try:
+        if "slurmctld" in pids:
+            output_of("scancel", "--user=root", "--signal=KILL", "--full")
+            wait_for(lambda: not output_of("squeue", "-h"), 60)
+    finally:
+        for daemon in ("slurmd", "slurmctld", "munged"):
+            if daemon in pids and Path(f"/proc/{pids[daemon]}").exists():
+                os.kill(pids[daemon], signal.SIGTERM)
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids.values()), 20)
+        for name in ("slurm.conf", "gres.conf"):
+            (ETC / name).unlink(missing_ok=True)
 
 
 def output_of(*command: str) -> str:
@@ -186,7 +188,7 @@ def test_a_training_outlives_its_node_its_preemption_and_its_cancellation(
     """Each time it goes on once, from its checkpoint, to the bytes of an undisturbed run."""
     for _ in ("flow", "tracks"):
         edit(checkout, "size: [270, 480]", "size: [90, 160]")
-    edit(checkout, "steps: 30\n      checkpoint_every: 5", "steps: 300\n      checkpoint_every: 10")
+    edit(checkout, "steps: 30\n      checkpoint_every: 5", "steps: 200\n      checkpoint_every: 10")
     rules = checkout / "workflow/rules/train.smk"  # the node has no room for four times 8 GB
     rules.write_text(rules.read_text().replace("ON_GPU else 8000", "ON_GPU else 2000"))
     config, run = ["preset=cpu", "sequences=comet"], "results/runs/demo/lrtl/seed0"
