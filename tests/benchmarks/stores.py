@@ -32,6 +32,7 @@ def stores():
         return
     settings = resolve(yaml.safe_load((ROOT / "config.yaml").read_text()), "davis")
     raft = {"estimator": "raft_small", "gaps": (-1, 1), "weights": f"{mirror}/raft-small.pth"}
+    chained = TracksConfig(**settings["tracks"] | {"tracker": "chained_flow"})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         DATASETS["davis"].prepare("dog", Path(mirror) / "DAVIS-data.zip", folder / "whole")
@@ -41,9 +42,7 @@ def stores():
         dog = Sequence.open(folder / "dog")
         estimate_flow(dog, FlowConfig(**settings["flow"] | raft), folder / "flow.zarr")
         flow = FlowStore.open(folder / "flow.zarr")
-        track_sequence(
-            folder / "flow.zarr", TracksConfig(**settings["tracks"]), folder / "tracks.zarr"
-        )
+        track_sequence(folder / "flow.zarr", chained, folder / "tracks.zarr")
         tracks = TrackStore.open(folder / "tracks.zarr")
         yield from store_sizes(flow, tracks)
         yield from loader_speed(dog, flow, tracks, settings)
@@ -69,7 +68,8 @@ def store_sizes(flow, tracks):
 def loader_speed(dog, flow, tracks, settings):
     """Samples of frame, flow and drawn tracks a second; nothing is kept from sample to sample."""
     samples.CACHE_BYTES = 0
-    network, losses = NetworkConfig(**settings["network"]), LossConfig(**settings["losses"])
+    network = NetworkConfig(**settings["network"] | {"network": "unet"})
+    losses = LossConfig(**settings["losses"])
     training = replace(TrainConfig(**settings["training"]), quad_gaps=(1,))
     motion = samples.Motion.load(dog, flow, tracks, network.input_size)
     quads = samples.Quads([motion], losses, training)
