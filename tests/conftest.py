@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrtl.config import MergeConfig, TracksConfig
+from lrtl.config import FlowConfig, MergeConfig, TracksConfig
 from lrtl.datasets import demo
 from lrtl.datasets.layout import Sequence
 from lrtl.datasets.render import SIZE
 from lrtl.models import dino
-from lrtl.motion.store import FlowStore
+from lrtl.motion.flow import estimate_flow
+from lrtl.motion.store import FlowStore, TrackStore
+from lrtl.motion.tracks import track_sequence
+from lrtl.samples import Motion
 from tests.models.published import PUBLISHED
+from tests.small import NETWORK
 
 ROOT = Path(__file__).parents[1]
 TINY = ["sequences=comet,box", "preset=cpu"]
@@ -118,6 +122,17 @@ def exact_flow(tmp_path_factory) -> Path:
                 store.write(index, t, scene.flow(t, gap))
     store.finish()
     return path
+
+
+@pytest.fixture(scope="session")
+def motions(comet, tmp_path_factory) -> list[Motion]:
+    """`comet` with its flow and tracks, as trainings of `tests.small` read it."""
+    folder = tmp_path_factory.mktemp("motion")
+    estimate_flow(comet, FlowConfig("dis", (90, 160), (-1, 1), 1, "float32"), folder / "flow.zarr")
+    flow = FlowStore.open(folder / "flow.zarr")
+    track_sequence(folder / "flow.zarr", tracks_config(radius=6, stride=8), folder / "tracks.zarr")
+    tracks = TrackStore.open(folder / "tracks.zarr")
+    return [Motion.load(comet, flow, tracks, NETWORK.input_size)]
 
 
 @pytest.fixture

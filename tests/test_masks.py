@@ -16,7 +16,7 @@ from lrtl.merge import merge_components
 from lrtl.methods import NETWORKS
 from lrtl.motion.store import FlowStore
 from tests.conftest import merge_config
-from tests.test_train import LOSSES, NETWORK
+from tests.small import LOSSES, NETWORK
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 
 from lrtl.losses import flow_loss, trajectory_loss
 from lrtl.objective import loss_terms, smoothness_ramp
-from tests.test_train import LOSSES
+from tests.small import LOSSES
 
 NONE = {f"{name}_weight": 0.0 for name in ("flow", "trajectory", "smoothness")}
 NAMES = ("flow", "trajectory", "smoothness", "reconstruction", "perspective", "track_flow")

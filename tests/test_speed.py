@@ -10,7 +10,7 @@ from lrtl.files import whole_file
 from lrtl.methods import NETWORKS
 from lrtl.speed import measure_speed
 from lrtl.train import _plain
-from tests.test_train import LOSSES, NETWORK
+from tests.small import LOSSES, NETWORK
 
 
 def test_a_run_is_timed_beside_the_paper(comet, tmp_path):

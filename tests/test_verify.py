@@ -24,7 +24,7 @@ from lrtl.score import score
 from lrtl.train import train
 from lrtl.verify import verify
 from tests.conftest import merge_config, tracks_config
-from tests.test_train import LOSSES, NETWORK, TRAINING
+from tests.small import LOSSES, NETWORK, TRAINING
 
 FLIPS = int(os.environ.get("LRTL_FLIPS", "200"))
 FRAMES = 8

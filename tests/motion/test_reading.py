@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lrtl.motion.reading import read_tracks
+from lrtl.motion.reading import moving_average, read_tracks
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
 from lrtl.samples import Motion, Quads
 from tests.conftest import tracks_config
-from tests.test_train import LOSSES, NETWORK, TRAINING
+from tests.small import LOSSES, NETWORK, TRAINING
 
 RADIUS = 6
 
@@ -89,3 +89,13 @@ def test_a_context_beyond_the_stored_windows_is_refused(comet, exact_flow, store
         Quads([motion], replace(LOSSES, context=4), TRAINING)
     with pytest.raises(ValueError, match=r"frame 20: frames 13 to 27 .* through frames 14 to 26"):
         read_tracks(store, 20, replace(LOSSES, context=7))
+
+
+def test_moving_average_is_shorter_at_the_ends():
+    values = np.arange(6.0)[:, None] ** 2
+    expected = [values[max(i - 1, 0) : i + 2].mean() for i in range(6)]
+    np.testing.assert_allclose(moving_average(values, 3)[:, 0], expected)
+    np.testing.assert_array_equal(moving_average(values, 1), values)
+    integers = np.random.default_rng(0).integers(-(2**20), 2**20, (41, 2, 9), np.int32)
+    average = np.stack([integers[max(i - 5, 0) : i + 6].mean(0) for i in range(41)])
+    np.testing.assert_allclose(moving_average(integers, 11), average, rtol=1e-6)
