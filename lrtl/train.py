@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 import lrtl
-from lrtl.checkpoints import load_checkpoint, remove_checkpoint, save_checkpoint
+from lrtl.checkpoints import load_checkpoint, save_checkpoint
 from lrtl.config import LossConfig, NetworkConfig, TrainConfig
 from lrtl.files import whole_file, write_csv
 from lrtl.methods import NETWORKS
@@ -136,7 +136,7 @@ def train(
     with whole_file(out / "weights.safetensors") as path:
         weights = {k: v.contiguous().cpu() for k, v in average.state_dict().items()}
         path.write_bytes(save(weights))  # save_file would hide that a disk is full
-    remove_checkpoint(checkpoint)
+    checkpoint.unlink(missing_ok=True)
 
 
 def _terms(masks: Tensor, batch: dict, losses: LossConfig, step: int, unread: list, out: Path):

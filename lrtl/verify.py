@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from lrtl.files import STAMP, SUMS, check_record, sum_of
 
-UNFINISHED = (".partial", ".whole", ".checkpoint", ".checkpoint.sha256")
+UNFINISHED = (".partial", ".whole", ".checkpoint")
 
 
 def verify(results: Path) -> Counter:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from lrtl.checkpoints import save_checkpoint
 from lrtl.files import whole_file
 from tests.datasets.test_archive import patch_directory, write
 from tests.faults.jobs import Job
@@ -127,8 +128,7 @@ def run_weights(whole: Undisturbed, stage: Stage, folder: Path, rng) -> Outcome:
 def checkpoint(whole: Undisturbed, stage: Stage, folder: Path, rng) -> Outcome:
     """A malicious pickle where an interrupted run left its checkpoint: training starts anew."""
     whole.give_inputs(stage, folder)
-    with whole_file(folder / f"{RUN}.checkpoint") as temporary:
-        torch.save({"model": Canary()}, temporary)
+    save_checkpoint(folder / f"{RUN}.checkpoint", {"model": Canary()})
     return _unread(whole.after(stage, folder), folder)
 
 
