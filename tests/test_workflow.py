@@ -142,6 +142,17 @@ def test_a_missing_archive_without_network(checkout):
     assert "mirror=FOLDER" in run.stdout + run.stderr
 
 
+def test_a_job_that_failed_asks_for_more_memory(checkout):
+    archive = checkout / "resources/archives/DAVIS-data.zip"
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(b"no archive")
+    config = ["preset=cpu", "sequences=dog"]
+    run = snakemake(checkout, "results/datasets/davis/dog", "--retries=2", config=config)
+    assert run.returncode != 0
+    asked = re.findall(r"resources: .*?mem_mb=(\d+)", run.stdout + run.stderr)
+    assert [int(amount) for amount in asked] == [1500, 3000, 4500]
+
+
 def test_sequences_of_one_dataset_come_from_two_archives(checkout):
     (checkout / "mirror").mkdir()
     masks = {"cars3": colour(), "cars1": grey("cars1", 1, (1, 10, 19), box(2, 4))}
