@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrtl.losses.flow import basis_products, quadratic_basis, squared_residuals
+from lrtl.losses.flow import normal_equations, quadratic_basis, squared_residuals
 from lrtl.models.dino import ARCHITECTURES
 
 AFFINITIES = ("motion", *ARCHITECTURES)
@@ -27,9 +27,7 @@ def motion_affinity(masks: Tensor, flow: Tensor) -> Tensor:
     height, width = flow.shape[-2:]
     basis = quadratic_basis(height, width, masks)  # (6, hw)
     weights, target = masks.double().flatten(2), flow.double().flatten(2)
-    products = (basis[:, None] * basis[None]).flatten(0, 1)  # (36, hw)
-    normal = (weights @ products.T).unflatten(-1, (6, 6))  # (F, K, 6, 6)
-    moments = (weights[:, :, None] * target[:, None]) @ basis.T  # (F, K, 2, 6)
+    normal, moments = normal_equations(weights, target, basis)  # (F, K, 6, 6), (F, K, 6, 2)
     energy = (weights * target.square().sum(1, keepdim=True)).sum(-1)  # (F, K)
     area = weights.sum(-1).clamp(min=1e-6)  # (F, K)
 
@@ -67,17 +65,15 @@ def departure(foreground: Tensor, flow: Tensor) -> Tensor:
     """
     basis = quadratic_basis(*flow.shape[-2:], flow)  # (6, hw)
     inside = foreground.flatten(1)  # (F, hw)
-    residuals = squared_residuals(
-        1 - inside[:, None], flow.flatten(2), basis, basis_products(basis)
-    )  # (F, 1, hw)
+    residuals = squared_residuals(1 - inside[:, None], flow.flatten(2), basis)  # (F, 1, hw)
     return ((inside * residuals[:, 0]).sum(1) / inside.sum(1).clamp(min=1e-6)).sqrt()
 
 
 def _residual(normal: Tensor, moments: Tensor, energy: Tensor) -> Tensor:
     """Squared residual left by the least-squares models of weighted normal equations."""
     ridge = 1e-6 * torch.eye(6, dtype=normal.dtype)
-    theta = torch.linalg.solve(normal + ridge, moments.mT)  # (..., 6, 2)
-    return (energy - (moments.mT * theta).sum((-1, -2))).clamp(min=0)
+    theta = torch.linalg.solve(normal + ridge, moments)  # (..., 6, 2)
+    return (energy - (moments * theta).sum((-1, -2))).clamp(min=0)
 
 
 def _pairs(values: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrtl.losses.blocks import blocks
+
 MODELS = {"constant": 1, "affine": 3, "quadratic": 6}  # leading polynomials of the basis
 CONVENTIONS = ("released", "paper", "gwm_paper")
 RIDGE = 1e-9  # of normal equations: an empty segment has a model too
@@ -33,9 +35,9 @@ def flow_loss(
     flow = flow.to(masks.dtype).contiguous()
     if convention == "released":
         return F.mse_loss(_Explained.apply(masks, flow, basis), flow)
-    power, products = (2 if convention == "paper" else 1), basis_products(basis)
+    power = 2 if convention == "paper" else 1
     images = zip(masks, flow, strict=True)
-    return sum(_separate(*image, basis, products, power) for image in images) / flow.numel()
+    return sum(_separate(*image, basis, power) for image in images) / flow.numel()
 
 
 def _upsample(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -44,10 +46,10 @@ def _upsample(masks: Tensor, size: tuple[int, int]) -> Tensor:
     return masks[0].flatten(1)
 
 
-def _separate(masks: Tensor, flow: Tensor, basis: Tensor, products: Tensor, power: int) -> Tensor:
+def _separate(masks: Tensor, flow: Tensor, basis: Tensor, power: int) -> Tensor:
     """Sum over segments of their own squared residuals, weighted by m^power in fit and sum."""
     weights = _upsample(masks, flow.shape[-2:]).pow(power)
-    return (weights * squared_residuals(weights, flow.flatten(1), basis, products)).sum()
+    return (weights * squared_residuals(weights, flow.flatten(1), basis)).sum()
 
 
 def quadratic_basis(height: int, width: int, like: Tensor) -> Tensor:
@@ -74,13 +76,8 @@ def monomials(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y])
 
 
-def basis_products(basis: Tensor) -> Tensor:
-    """Products of all pairs of rows: (..., P, N) to (..., P * P, N)."""
-    return (basis[..., :, None, :] * basis[..., None, :, :]).flatten(-3, -2)
-
-
 @torch.no_grad()
-def squared_residuals(weights: Tensor, target: Tensor, basis: Tensor, products: Tensor) -> Tensor:
+def squared_residuals(weights: Tensor, target: Tensor, basis: Tensor) -> Tensor:
     """Squared residuals (..., K, N) of K models, each fitted to all of the target by its weights.
 
     As the models minimise the weighted sum of these, its derivative by the weights is these alone:
@@ -90,9 +87,8 @@ def squared_residuals(weights: Tensor, target: Tensor, basis: Tensor, products: 
         weights: (..., K, N) of the squared residuals.
         target: (..., 2, N).
         basis: (..., P, N) float64.
-        products: (..., P * P, N), its `basis_products`.
     """
-    _, theta = _fit(weights.double(), target.double(), basis, products)  # (..., K, P, 2)
+    _, theta = _fit(weights, target, basis)  # (..., K, P, 2)
     residuals = torch.zeros_like(weights)
     for direction in range(2):
         models = (theta[..., direction] @ basis).to(weights.dtype)  # (..., K, N)
@@ -100,18 +96,28 @@ def squared_residuals(weights: Tensor, target: Tensor, basis: Tensor, products: 
     return residuals
 
 
-def _fit(weights: Tensor, target: Tensor, basis: Tensor, products: Tensor):
-    """Weighted least squares, sum_n w_n |f_n - theta^T p_n|^2, by normal equations in float64.
+def normal_equations(weights: Tensor, target: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """Both sides of weighted least squares, sum_n w_n |f_n - theta^T p_n|^2, in float64.
 
     Returns:
-        Their matrices (..., K, P, P) and solutions (..., K, P, 2) for weights (..., K, N) and
-        a target (..., 2, N).
+        Matrices (..., K, P, P) and moments (..., K, P, 2) for weights (..., K, N), a target
+        (..., 2, N) and a basis (..., P, N) float64.
     """
-    terms = basis.shape[-2]
-    normal = (weights @ products.mT).unflatten(-1, (terms, terms))  # (..., K, P, P)
-    moments = [(weights * flow[..., None, :]) @ basis.mT for flow in target.unbind(-2)]
-    ridge = RIDGE * torch.eye(terms, dtype=normal.dtype, device=normal.device)
-    solution, _ = torch.linalg.solve_ex(normal + ridge, torch.stack(moments, -1))  # (..., K, P, 2)
+    segments, terms = weights.shape[-2], basis.shape[-2]
+    normal, moments = 0, 0
+    for weight, flow, rows in blocks(weights, target, basis):
+        weighted = weight.double()[..., None, :] * rows[..., None, :, :]  # (..., K, P, C)
+        weighted = weighted.flatten(-3, -2)
+        normal = normal + weighted @ rows.mT
+        moments = moments + weighted @ flow.double().mT
+    return normal.unflatten(-2, (segments, terms)), moments.unflatten(-2, (segments, terms))
+
+
+def _fit(weights: Tensor, target: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """The matrices (..., K, P, P) of `normal_equations` and their solutions (..., K, P, 2)."""
+    normal, moments = normal_equations(weights, target, basis)
+    ridge = RIDGE * torch.eye(basis.shape[-2], dtype=normal.dtype, device=normal.device)
+    solution, _ = torch.linalg.solve_ex(normal + ridge, moments)
     return normal + ridge, solution
 
 
@@ -123,33 +129,26 @@ class _Explained(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, masks: Tensor, flow: Tensor, basis: Tensor) -> Tensor:
-        products, explained, fits = basis_products(basis), torch.empty_like(flow), []
+        explained, fits, rows = torch.empty_like(flow), [], basis.to(masks.dtype)
         for mask, target, out in zip(masks, flow, explained, strict=True):
-            fits.append(_explain(mask, target, basis, products, out))
-        ctx.save_for_backward(masks, flow, basis, *chain(*fits))
+            weights, target = _upsample(mask, flow.shape[-2:]), target.flatten(1)
+            fits.append(_fit(weights.square(), target, basis))
+            models = fits[-1][1].mT.to(masks.dtype) @ rows  # (K, 2, HW)
+            out.copy_(models.mul_(weights[:, None]).sum(0).view_as(out))
+        ctx.save_for_backward(masks, flow, rows, *chain(*fits))
         return explained
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        masks, flow, basis, *fits = ctx.saved_tensors
-        products, result = basis_products(basis), torch.empty_like(masks)
+        masks, flow, rows, *fits = ctx.saved_tensors
+        result = torch.empty_like(masks)
         images = zip(masks, flow, gradient, fits[::2], fits[1::2], result, strict=True)
         for *image, out in images:
-            _explain_backward(*image, basis, products, out)
+            _explain_backward(*image, rows, out)
         return result, None, None
 
 
-def _explain(mask: Tensor, flow: Tensor, basis: Tensor, products: Tensor, out: Tensor):
-    """Explain the flow (2, H, W) of an image into `out`; returns the fit."""
-    weights = _upsample(mask, flow.shape[-2:])  # (K, HW)
-    squared = weights.double().square()
-    normal, theta = _fit(squared, flow.double().flatten(1), basis, products)
-    models = theta.mT.to(mask.dtype) @ basis.to(mask.dtype)  # (K, 2, HW)
-    out.copy_(models.mul_(weights[:, None]).sum(0).view_as(flow))
-    return normal, theta
-
-
-def _explain_backward(mask, flow, gradient, normal, theta, basis, products, out) -> None:
+def _explain_backward(mask, flow, gradient, normal, theta, rows, out) -> None:
     """Turn a gradient (2, H, W) by what is explained into one by the mask, written into `out`.
 
     Both sides of P diag(m^2) P^T theta = P diag(m^2) F^T depend on m: with the solution l of the
@@ -160,14 +159,14 @@ def _explain_backward(mask, flow, gradient, normal, theta, basis, products, out)
         mask = mask.detach().requires_grad_()
         upsampled = _upsample(mask, flow.shape[-2:])  # (K, HW)
     weights, flow, gradient = upsampled.detach(), flow.flatten(1), gradient.flatten(1)
-    single = basis.to(weights.dtype)
-    by_theta = (gradient * weights[:, None]) @ single.mT  # (K, 2, P)
-    by_moments, _ = torch.linalg.solve_ex(normal.mT, by_theta.double().mT)  # (K, P, 2)
-    by_normal = -by_moments @ theta.mT  # (K, P, P)
-    by_squared = by_normal.flatten(1) @ products  # (K, HW)
+    by_theta = (gradient * weights[:, None]) @ rows.mT  # (K, 2, P)
+    adjoint, _ = torch.linalg.solve_ex(normal.mT, by_theta.double().mT)  # (K, P, 2)
+    theta, adjoint = theta.to(weights.dtype), adjoint.to(weights.dtype)
+    through_fit, by_weights = torch.zeros_like(weights), torch.zeros_like(weights)
     for direction in range(2):
-        by_squared += (by_moments[..., direction] @ basis).mul_(flow[direction])
-    by_weights = by_squared.mul_(weights).mul_(2).to(weights.dtype)
-    models = theta.mT.to(weights.dtype) @ single  # (K, 2, HW)
-    by_weights += models.mul_(gradient).sum(1)
+        models = theta[..., direction] @ rows  # (K, HW)
+        by_weights.addcmul_(models, gradient[direction])
+        residuals = torch.sub(flow[direction], models, out=models)
+        through_fit.addcmul_(residuals, adjoint[..., direction] @ rows)
+    by_weights.addcmul_(through_fit, weights, value=2)
     out.copy_(*torch.autograd.grad(upsampled, mask, by_weights))

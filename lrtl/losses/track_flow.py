@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lrtl.losses.flow import MODELS, basis_products, monomials, squared_residuals
+from lrtl.losses.flow import MODELS, monomials, squared_residuals
 from lrtl.losses.trajectory import sample_segments
 
 CENTRE = (427.0, 240.0)  # px of a 854 x 480 frame; only the rounding depends on it
@@ -33,5 +33,5 @@ def track_flow_loss(masks: Tensor, points: Tensor, tracks: Tensor, model: str) -
     residuals = torch.zeros_like(weights)
     for time in range(steps.shape[1]):
         basis = monomials(*places[:, time].unbind(1))[: MODELS[model]].movedim(0, 1)  # (B, P, N)
-        residuals += squared_residuals(weights, steps[:, time], basis, basis_products(basis))
+        residuals += squared_residuals(weights, steps[:, time], basis)
     return (weights * residuals).sum() / steps.numel()

@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrtl.losses.blocks import blocks
+
 RELEASED_TRACKS = 70_000  # tracks per image in the released code, the scale of its weight
 MASK_FLOOR = 1e-6  # the released code clamps sampled masks to [1e-6, 1 - 1e-6]
 PERSPECTIVE_RANK = 4  # of W_t X diag(1/d), the cameras and the homogeneous points of Eq. 5
-COLUMNS = 2048  # tracks per block of the Gram matrix: a block stays in a core's cache
 
 
 def trajectory_loss(masks: Tensor, points: Tensor, tracks: Tensor, rank: int) -> Tensor:
@@ -99,37 +100,34 @@ class _ExcessRank(torch.autograd.Function):
 
     The coordinates are first rotated to the principal axes of all tracks: rows then differ in size
     as singular values do, so that the Gram matrix keeps the small ones to their own precision, not
-    to the largest one's. An image at a time, and again for the gradient: nothing here holds a
-    weighted copy of the track matrix, nor a float64 copy of more than one.
+    to the largest one's. A block of an image's tracks at a time, and again for the gradient:
+    nothing here holds a weighted, rotated or float64 copy of a track matrix.
     """
 
     @staticmethod
     def forward(ctx, weights: Tensor, tracks: Tensor, rank: int, power: int) -> Tensor:
         axes, grams = [], []
-        for mask, track in zip(weights.double(), tracks, strict=True):
-            track = track.double()  # (D, N)
-            axes.append(torch.linalg.eigh(track @ track.mT)[1].flip(-1).mT)  # large to small
-            grams.append(_gram(mask, axes[-1] @ track))  # (K, D, D)
+        for mask, track in zip(weights, tracks, strict=True):
+            axes.append(_principal_axes(track))
+            grams.append(_gram(mask, track, axes[-1]))  # (K, D, D)
         vectors, singular = _square_root_svd(torch.stack(grams))  # descending
         if power == 1:
             floor = singular[..., :1] * torch.finfo(torch.float64).eps ** 0.5
             scale = torch.where(singular > floor, singular.clamp(min=1e-300).rsqrt(), 0.0)
         else:
             scale = torch.full_like(singular, 2**0.5)
-        basis = (vectors * scale[..., None, :])[..., rank:]  # (B, K, D, D - rank)
-        ctx.save_for_backward(weights, tracks, torch.stack(axes), basis)
+        basis = (vectors * scale[..., None, :])[..., rank:]
+        basis = basis.mT @ torch.stack(axes)[:, None]  # (B, K, D - rank, D), of unrotated tracks
+        ctx.save_for_backward(weights, tracks, basis)
         return singular[..., rank:].pow(power).sum(-1).to(weights.dtype)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        weights, tracks, axes, basis = ctx.saved_tensors
-        basis = basis.mT.contiguous()  # (B, K, D - rank, D)
+        weights, tracks, basis = ctx.saved_tensors
         result = torch.empty_like(weights)
-        for i in range(len(weights)):
-            track = axes[i] @ tracks[i].double()  # (D, N)
-            for start in range(0, track.shape[-1], COLUMNS):
-                columns = slice(start, start + COLUMNS)
-                result[i, :, columns] = (basis[i] @ track[:, columns]).square_().sum(-2)
+        for image, track, out in zip(basis, tracks, result, strict=True):
+            for block, part in blocks(track, out):
+                part.copy_((image @ block.double()).square_().sum(-2))
         return result * weights * gradient[..., None], None, None, None
 
 
@@ -152,17 +150,22 @@ def _square_root_svd(gram: Tensor) -> tuple[Tensor, Tensor]:
     return vectors, singular
 
 
-def _gram(weights: Tensor, tracks: Tensor) -> Tensor:
-    """Gram matrices P diag(w^2) P^T (K, D, D) of weighted track matrices, in their lower half.
+def _principal_axes(tracks: Tensor) -> Tensor:
+    """Eigenvectors (D, D) of the Gram matrix of tracks (D, N), a row each, large to small."""
+    doubles = (block.double() for (block,) in blocks(tracks))
+    gram = sum(block @ block.mT for block in doubles)
+    return torch.linalg.eigh(gram)[1].flip(-1).mT
+
+
+def _gram(weights: Tensor, tracks: Tensor, axes: Tensor) -> Tensor:
+    """Gram matrices P diag(w^2) P^T (K, D, D) of weighted, rotated tracks, in their lower half.
 
     The upper right block is left out: the factorisation reads the lower half alone.
     """
-    dimensions = len(tracks)
-    half = dimensions // 2
-    gram = weights.new_zeros(len(weights), dimensions, dimensions)
-    for start in range(0, tracks.shape[-1], COLUMNS):
-        columns = slice(start, start + COLUMNS)
-        weighted = tracks[:, columns] * weights[:, None, columns]  # (K, D, C)
+    half = len(tracks) // 2
+    gram = axes.new_zeros(len(weights), *axes.shape)
+    for block, weight in blocks(tracks, weights):
+        weighted = (axes @ block.double()) * weight.double()[:, None]  # (K, D, C)
         top, bottom = weighted[:, :half], weighted[:, half:]
         gram[:, :half, :half] += top @ top.mT
         gram[:, half:] += bottom @ weighted.mT

@@ -43,8 +43,9 @@ def random_problem(segments=3, size=(12, 17)):
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_agrees_with_least_squares(model, convention):
-    masks, flow = random_problem()
+@pytest.mark.parametrize("size", [(12, 17), (70, 80)], ids=["one block", "more than one"])
+def test_agrees_with_least_squares(model, convention, size):
+    masks, flow = random_problem(size=size)
     value = flow_loss(masks, flow, model, convention)
     expected = reference(masks.numpy(), flow.numpy(), model, convention)
     assert value.item() == pytest.approx(expected, rel=1e-8)
