@@ -104,8 +104,8 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--data", type=Path, help=prepared)
     verb.add_argument("--names", help="sequences, joined by commas; by default all with truth")
     verb.add_argument("--components", type=Path, help="a folder of components, for J_oracle")
-    paper_table = {"rows": [str], "experiments": [str], "scores": [Path], "runs": [Path]}
-    add(_paper_table, name=str, **paper_table, out=Path)
+    rows = {"rows": [str], "experiments": [str], "as-paper": [str]}
+    add(_paper_table, name=str, **rows, scores=[Path], runs=[Path], out=Path)
     add(_table, dataset=str, scores=[Path], runs=[Path], table=Path, sequences=Path)
     add(_landscape, "losses", sequence=Path, tracks=Path, out=Path)
     add(_landscape_table, rows=[Path], out=Path)
@@ -233,7 +233,7 @@ def _table(a: argparse.Namespace) -> None:
 
 def _paper_table(a: argparse.Namespace) -> None:
     """Repeat a table of a paper, its figures beside."""
-    write_paper_table(a.name, a.rows, a.experiments, a.scores, a.runs, a.out)
+    write_paper_table(a.name, a.rows, a.experiments, a.as_paper, a.scores, a.runs, a.out)
     write_page(a.out)
 
 

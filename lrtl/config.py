@@ -14,6 +14,7 @@ from lrtl.methods import ESTIMATORS, NETWORKS, TRACKERS, Method
 TRAIN_PRECISIONS = ("float32", "bfloat16")  # float16 would need its gradients scaled
 CENTRES = ("none", "median")
 OVER_COMPONENTS = ("mean", "sum")
+CLUSTERED = 16  # components at most whose 2^K groupings correlation clustering compares
 PRECISIONS = (*TRAIN_PRECISIONS, "float16")
 
 

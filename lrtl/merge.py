@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lrtl.config import CLUSTERED
+
 BORDER = 2  # px, the width of the frame's border
 ALIKE = 0.2  # affinity of two motions that are two standard deviations of the noise apart
 DECISIONS = ("video", "frame")
@@ -48,13 +50,14 @@ def correlation_clustering(affinity: np.ndarray, share: np.ndarray, area: np.nda
     What counts as alike was set for motion; DINO's keys have not been tried.
 
     Args:
-        affinity: (K, K), symmetric, 0 to 1; 2 <= K <= 16.
+        affinity: (K, K), symmetric, 0 to 1; 2 <= K <= `CLUSTERED`.
         share: (K,) each component's share of the frame's border.
         area: (K,) and of its area.
     """
     count = len(area)
-    if not 2 <= count <= 16:
-        raise ValueError(f"cannot compare all groupings of {count} components, only of 2 to 16")
+    if not 2 <= count <= CLUSTERED:
+        expected = f"only of 2 to {CLUSTERED}"
+        raise ValueError(f"cannot compare all groupings of {count} components, {expected}")
     price = share / area.clip(1e-3)  # one where border and area are shared alike
     codes = np.arange(1, 2**count - 1)
     groupings = (codes[:, None] >> np.arange(count)) % 2 == 1  # (groupings, K)

@@ -17,7 +17,7 @@ BY_FRAME = ("segtrackv2", "fbms59")  # the papers average these over all frames,
 COLUMNS = [
     *("row", "dataset", "experiment", "network"),
     *("J", "J_std", "J_low", "J_high", "J_frames", "F", "J_crf"),
-    *("J_as_paper", "J_paper"),
+    *("J_as_paper", "as_paper", "J_paper"),
     *("seeds", "sequences", "frames", "source"),
 ]
 
@@ -26,6 +26,7 @@ def write_paper_table(
     name: str,
     rows: list[str],
     experiments: list[str],
+    as_paper: list[str],
     scores: list[Path],
     runs: list[Path],
     out: Path,
@@ -34,19 +35,23 @@ def write_paper_table(
 
     `J`, `J_std`, `J_frames`, `F` and `J_crf` are as in `lrtl.tables`; `J_low` and `J_high` bound
     the 95 % bootstrap interval of `J` over sequences. `J_paper` is the paper's figure, from
-    `source`, and `J_as_paper` ours taken in the same way: ground truth chooses between mask and
-    complement in every frame, the frames are those the released code counts, and datasets in
-    `BY_FRAME` are averaged over all frames. A row that no experiment repeats has the paper's figure
-    alone.
+    `source`, and `J_as_paper` ours taken in the same way: of the components merged as `as_paper`
+    says, ground truth chooses between mask and complement in every frame, the frames are those the
+    released code counts, and datasets in `BY_FRAME` are averaged over all frames. A row that no
+    experiment repeats has the paper's figure alone.
 
     Args:
         name: of the table, as in `paper_tables.csv`; another has no published figures.
         rows, experiments: the rows that are repeated, and the experiment of each.
-        scores, runs: of all seeds of the experiments on all datasets, see `lrtl.tables`.
+        as_paper: the experiment with the paper's merging of each.
+        scores, runs: of all seeds of all these on all datasets, see `lrtl.tables`.
         out: `results/tables/{name}.csv`.
     """
     measured = _measured(read_runs(scores, runs))
-    repeated = pd.DataFrame({"row": rows, "experiment": experiments}).merge(measured)
+    papers = measured[["dataset", "experiment", "J_as_paper"]]
+    papers = papers.rename(columns={"experiment": "as_paper"})
+    repeated = pd.DataFrame({"row": rows, "experiment": experiments, "as_paper": as_paper})
+    repeated = repeated.merge(measured.drop(columns="J_as_paper")).merge(papers)
     published = pd.read_csv(str(files("lrtl") / "paper_tables.csv"))
     published = published[published["table"] == name].rename(columns={"J": "J_paper"})
     order = list(dict.fromkeys([*published["row"], *rows]))

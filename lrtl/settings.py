@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from lrtl.config import (
+    CLUSTERED,
     EvaluationConfig,
     FeasibilityConfig,
     FlowConfig,
@@ -55,25 +56,31 @@ def resolve(config: dict, dataset: str, experiment: str | None = None) -> dict[s
     Args:
         config: the loaded and validated `config.yaml`.
         dataset: its name; what differs for it is under `datasets`, if anything does.
-        experiment: a key of its `experiments`, for the stages from training on.
+        experiment: a key of its `experiments`, for the stages from training on; with a key of its
+            `merges` after a point, merged in that way.
 
     Returns:
         Section name to key to value.
 
     Raises:
-        ValueError: an unknown preset, dataset or experiment; the known ones are listed.
+        ValueError: an unknown preset, dataset, experiment or merge; the known ones are listed.
     """
     layers = [config, _look_up(config, "presets", config["preset"])]
     layers.append(_of_dataset(config, dataset))
     if experiment is not None:
-        layers.append(_look_up(config, "experiments", experiment))
+        name, _, merge = experiment.partition(".")
+        layers.append(_look_up(config, "experiments", name))
+        layers.append({"merge": _look_up(config, "merges", merge)} if merge else {})
     sections: dict[str, dict] = {name: {} for name in SECTIONS}
     for layer in layers:
         for name in SECTIONS:
             sections[name] |= layer.get(name) or {}
     losses, tracks = sections["losses"], sections["tracks"]
     losses["context"] = losses["context"] or tracks["radius"]
-    tracks["radius"] = max(tracks["radius"], losses["context"] + losses["neighbours"])
+    radii = [tracks["radius"], losses["context"] + losses["neighbours"]]
+    if experiment is not None:  # a store of the dataset's serves experiments with less
+        radii.append(resolve(config, dataset)["tracks"]["radius"])
+    tracks["radius"] = max(radii)
     return sections
 
 
@@ -102,11 +109,11 @@ def check(config: dict, schema: str | Path) -> None:
     if mirror and "://" not in mirror and not Path(mirror).is_dir():
         raise ValueError(f"config.mirror: there is no folder {mirror}; give a folder or a URL")
     for dataset, experiment in configured_runs(config):
-        _check_reach(dataset, resolve(config, dataset, experiment))
+        _check_together(dataset, resolve(config, dataset, experiment))
 
 
-def _check_reach(dataset: str, settings: dict[str, dict]) -> None:
-    """Stop unless the flow has the gaps that tracks and training need, and tracks the reach."""
+def _check_together(dataset: str, settings: dict[str, dict]) -> None:
+    """Stop unless flow has the gaps and tracks the reach that is used, and K can be merged."""
     where, gaps = f"config.flow.gaps of {dataset}", settings["flow"]["gaps"]
     chained = settings["tracks"]["tracker"] == "chained_flow"
     fits = not chained or {-1, 1} <= set(gaps)
@@ -116,14 +123,25 @@ def _check_reach(dataset: str, settings: dict[str, dict]) -> None:
     gap, radius = settings["objects"]["gap"], settings["tracks"]["radius"]
     where, expected = f"config.objects.gap of {dataset}", f"at most tracks.radius, {radius} frames"
     require(gap <= radius, where, gap, expected)
+    count, grouping = settings["network"]["components"], settings["merge"]["grouping"]
+    fits = grouping != "correlation_clustering" or count <= CLUSTERED
+    where, expected = "config.network.components", f"at most {CLUSTERED} for {grouping}"
+    require(fits, where, count, expected)
 
 
 def configured_runs(config: dict) -> list[tuple[str, str]]:
     """Dataset and experiment of every row of the config's tables."""
     runs = [(dataset, name) for dataset, names in config["tables"].items() for name in names]
     for table in config["paper_tables"].values():
-        runs += product(table["datasets"], table["rows"].values())
+        rows = table["rows"].values()
+        runs += product(table["datasets"], [*rows, *(as_paper(config, row) for row in rows)])
     return list(dict.fromkeys(runs))
+
+
+def as_paper(config: dict, experiment: str) -> str:
+    """The experiment merged as `paper_merge` says, or as it is if it says so itself."""
+    merge = config["paper_merge"]
+    return experiment if merge is None or "." in experiment else f"{experiment}.{merge}"
 
 
 def descriptions(section: str) -> dict[str, str]:
@@ -148,9 +166,14 @@ def _is_number(error: ValidationError) -> bool:
 
 
 def run_seeds(config: dict, dataset: str) -> list[int]:
-    """Seeds of a dataset's runs: its own, else the preset's, else the default."""
-    layers = [_of_dataset(config, dataset), _look_up(config, "presets", config["preset"])]
-    return next(layer["seeds"] for layer in [*layers, config] if "seeds" in layer)
+    """Seeds of a dataset's runs: the config's, else the dataset's own, else the preset's."""
+    seeds = config["seeds"]
+    if seeds is None:
+        preset = _look_up(config, "presets", config["preset"])
+        seeds = (preset | _of_dataset(config, dataset))["seeds"]
+    if isinstance(seeds, str):
+        return [int(seed) for seed in seeds.split(",")]
+    return [seeds] if isinstance(seeds, int) else seeds
 
 
 def _of_dataset(config: dict, name: str) -> dict:

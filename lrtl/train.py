@@ -55,8 +55,9 @@ def train(
     it, `{out}.checkpoint`, lets a killed run go on; on CPU the result is the same bit by bit. Once
     `stop` is set, the step that runs is finished, a checkpoint written and the run given up.
 
-    The losses of up to `READ_EVERY` steps are read together: the loop itself does not wait for a
-    GPU, and one that diverged takes the steps up to the next reading too, but saves none of them.
+    The losses of up to `READ_EVERY` steps are read together, for which alone, beside its matrix
+    decompositions, the loop waits for a GPU; one that diverged takes the steps up to the next
+    reading too, but saves none of them.
 
     Raises:
         FloatingPointError: the loss or its gradient is not finite; the step is named.

@@ -87,6 +87,7 @@ def demo_run(tmp_path_factory) -> Path:
     folder = lay_out(tmp_path_factory.mktemp("demo"))
     own = "paper_tables:\n  own: {datasets: [demo], rows: {Flow: flow_only, All of it: lrtl}}\n"
     edit(folder, "paper_tables:\n", own)
+    edit(folder, "paper_merge: published", "paper_merge: frame")
     run = snakemake(folder, "results/demo_table.csv", "demo", "results/tables/own.csv")
     assert run.returncode == 0, run.stdout + run.stderr
     return folder

@@ -77,6 +77,10 @@ def test_seeds_come_from_the_nearest_layer(config):
     assert run_seeds(config, "davis") == [0, 1, 2]
     assert run_seeds(config | {"preset": "cpu"}, "davis") == [0]
     assert run_seeds(config, "demo") == [0]
+    for stated, seeds in (([3, 4], [3, 4]), ("0,1,2", [0, 1, 2]), (5, [5])):
+        config["seeds"] = stated
+        check(config, SCHEMA)
+        assert run_seeds(config | {"preset": "cpu"}, "demo") == seeds
 
 
 def test_sequences_are_restricted_by_list_or_commas():
@@ -137,7 +141,9 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
             [-1, 1, 2],
             r"flow.gaps of davis .* \[-2, -1, 1, 2\] too, for training.qua",
         ),
-        ("objects", "gap", 21, "objects.gap of davis is 21, expected at most tracks.radius, 20"),
+        ("objects", "gap", 22, "objects.gap of davis is 22, expected at most tracks.radius, 21"),
+        ("network", "components", 17, "components is 17, expected at most 16 for correlation_cl"),
+        ("tables", "davis", ["lrtl.mine"], "unknown merge 'mine' in the config; one of published"),
         ("training", "quad_gaps", [-1], "config.training.quad_gaps.0: "),
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
         ("training", "precision", "half", "config.training.precision: 'half' is not one of"),
@@ -206,11 +212,27 @@ def test_tracks_reach_as_far_as_training_does(config):
         settings = resolve(config, "davis", "lrtl")
         return settings["losses"]["context"], settings["tracks"]["radius"]
 
-    assert reach() == (20, 20)
+    assert reach() == (20, 21)
     assert reach(context=10) == (10, 20)
-    assert reach(context=30) == (30, 30)
-    assert reach(context=20, neighbours=1) == (20, 21)
-    assert reach(context=None) == (20, 21)
+    assert reach(context=30) == (30, 31)
+    assert reach(context=20, neighbours=0) == (20, 20)
+    assert reach(context=None) == (20, 20)
+
+
+def test_stores_of_a_dataset_serve_experiments_that_reach_less_far(config):
+    radii = {
+        name: resolve(config, "davis", name)["tracks"]["radius"] for name in config["experiments"]
+    }
+    assert radii.pop("context_30") == 31
+    assert set(radii.values()) == {21}
+
+
+def test_an_experiment_merged_otherwise_is_the_same_but_for_that(config):
+    usual, other = (resolve(config, "davis", name) for name in ("lrtl", "lrtl.published"))
+    assert usual.pop("merge")["decision"] == "video"
+    merge = {"affinity": "dino_vitb8", "grouping": "normalised_cut", "decision": "frame"}
+    assert other.pop("merge").items() >= merge.items()
+    assert usual == other
 
 
 def test_settings_validate_themselves(config):

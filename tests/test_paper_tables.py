@@ -13,8 +13,11 @@ ROOT = Path(__file__).parents[1]
 PUBLISHED = pd.read_csv(ROOT / "lrtl/paper_tables.csv")
 
 
-def paper_table(folder, name, rows, runs):
-    """The table of `rows`, name to experiment, and of `runs`, (dataset, experiment, seed) to J."""
+def paper_table(folder, name, rows, runs, as_paper=None):
+    """The table of `rows`, name to experiment, and of `runs`, (dataset, experiment, seed) to J.
+
+    `as_paper` are the experiments with the paper's merging, by default the same.
+    """
     scores, configs = [], []
     for (dataset, experiment, seed), sequences in runs.items():
         scores.append(folder / "scores" / dataset / experiment / f"seed{seed}.csv")
@@ -23,7 +26,8 @@ def paper_table(folder, name, rows, runs):
         configs[-1].parent.mkdir(parents=True)
         configs[-1].write_text("network: {network: unet}\n")
     out = folder / "tables" / f"{name}.csv"
-    write_paper_table(name, list(rows), list(rows.values()), scores, configs, out)
+    experiments = list(rows.values())
+    write_paper_table(name, list(rows), experiments, as_paper or experiments, scores, configs, out)
     table = pd.read_csv(out)
     assert table.columns.tolist() == [c for c in COLUMNS if c != "J_crf"]
     return table.set_index(["row", "dataset"])
@@ -42,6 +46,20 @@ def test_rows_by_hand(tmp_path):
     assert (ours["J_low"], ours["J_high"]) == (60, 65)  # the lower and the upper of two
     assert ours["J_as_paper"] == 71.67  # ground truth chooses: of 63.33 and 80
     assert table.loc["r = 4"][["J", "seeds", "J_as_paper"]].isna().all(axis=None)
+
+
+def test_the_papers_figure_is_compared_with_its_merging(tmp_path):
+    experiments = {"lrtl": DOG, "lrtl.published": CAT}
+    runs = {("davis", name, 0): {"cat": J} for name, J in experiments.items()}
+    table = paper_table(tmp_path, "lrtl_table10", {"LRTL (Ours)": "lrtl"}, runs, ["lrtl.published"])
+    apart = paper_table(tmp_path / "apart", "lrtl_table10", {"LRTL (Ours)": "lrtl"}, runs)
+    other = {"LRTL (Ours)": "lrtl.published"}
+    published = paper_table(tmp_path / "published", "lrtl_table10", other, runs)
+    row = "LRTL (Ours)", "davis"
+    assert table.loc[row, "J"] == apart.loc[row, "J"] != published.loc[row, "J"]
+    assert table.loc[row, "J_as_paper"] == published.loc[row, "J_as_paper"]
+    assert table.loc[row, "J_as_paper"] != apart.loc[row, "J_as_paper"]
+    assert table.loc[row, "as_paper"] == "lrtl.published"
 
 
 def test_the_papers_average_some_datasets_over_frames(tmp_path):

@@ -106,7 +106,7 @@ def test_a_plan_of_a_table(checkout, monkeypatch):
     monkeypatch.chdir(checkout)
     targets, config = ["results/tables/lrtl_table4.csv"], ["preset=cpu", "sequences=dog,goat"]
     table = plan([*targets, "--config", *config], parser()).set_index("rule")
-    jobs = {"prepare": 2, "flow": 2, "tracks": 2, "train": 4, "segment": 8, "score": 4}
+    jobs = {"prepare": 2, "flow": 2, "tracks": 2, "train": 4, "segment": 16, "score": 8}
     assert table["jobs"][list(jobs)].to_dict() == jobs
     assert set(table["device"]) == {"CPU"}
     assert table["hours"][list(jobs)].notna().all() and np.isnan(table["hours"]["fetch_archive"])

@@ -78,16 +78,30 @@ def test_every_table_of_a_paper_resolves(checkout):
     assert run.returncode == 0, run.stderr
     assert {"tracks", "train", "segment", "score", "paper_table"} <= jobs(run.stdout)
     names = yaml.safe_load((checkout / "config.yaml").read_text())["paper_tables"]
-    assert set(names) == {f"lrtl_table{number}" for number in range(2, 11)}
+    assert set(names) == {*(f"lrtl_table{number}" for number in range(2, 11)), "merging"}
     for name in names:
         assert f"results/tables/{name}.csv" in run.stdout
 
 
+def test_a_network_is_trained_once_however_often_it_is_merged(checkout):
+    edit(
+        checkout,
+        "davis: [flow_only, tracks_only, lrtl]",
+        "davis: [lrtl.frame, lrtl, lrtl.released]",
+    )
+    config = ["preset=cpu", "sequences=dog", "seeds=0,1"]
+    run = snakemake(checkout, "-n", "-p", "davis", config=config)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("lrtl train ") == run.stdout.count("lrtl foreground ") == 2
+    assert run.stdout.count("lrtl masks ") == run.stdout.count("lrtl pictures ") == 3 * 2
+    assert run.stdout.count("--weights results/runs/davis/lrtl/seed1/weights.safetensors") == 3
+
+
 def test_an_experiment_is_trained_on_the_tracks_of_its_tracker(checkout):
     for experiment, tracker, radius, name in (
-        ("lrtl", "cotracker2", 20, "cotracker2"),
-        ("tapir", "tapir", 20, "tapir"),
-        ("context_30", "cotracker2", 30, "cotracker2-30"),
+        ("lrtl", "cotracker2", 21, "cotracker2"),
+        ("tapir", "tapir", 21, "tapir"),
+        ("context_30", "cotracker2", 31, "cotracker2-31"),
     ):
         run = f"results/runs/davis/{experiment}/seed0/config.yaml"
         dry = snakemake(checkout, "-n", "-p", run, config=["preset=paper", "sequences=dog"])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-COLUMNS = {"cpu": 2048, "cuda": 65_536}  # a core's cache holds a block; a GPU wants few kernels
+COLUMNS = {"cpu": 2048, "cuda": 16_384}  # a core's cache holds a block; a GPU wants few kernels
 
 
 def blocks(*values: Tensor) -> Iterator[tuple[Tensor, ...]]:

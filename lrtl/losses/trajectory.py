@@ -106,18 +106,17 @@ class _ExcessRank(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, weights: Tensor, tracks: Tensor, rank: int, power: int) -> Tensor:
-        axes, grams = [], []
-        for mask, track in zip(weights, tracks, strict=True):
-            axes.append(_principal_axes(track))
-            grams.append(_gram(mask, track, axes[-1]))  # (K, D, D)
-        vectors, singular = _square_root_svd(torch.stack(grams))  # descending
+        axes = _principal_axes(tracks)  # (B, D, D)
+        images = zip(weights, tracks, axes, strict=True)
+        grams = torch.stack([_gram(*image) for image in images])  # (B, K, D, D)
+        vectors, singular = _square_root_svd(grams)  # descending
         if power == 1:
             floor = singular[..., :1] * torch.finfo(torch.float64).eps ** 0.5
             scale = torch.where(singular > floor, singular.clamp(min=1e-300).rsqrt(), 0.0)
         else:
             scale = torch.full_like(singular, 2**0.5)
         basis = (vectors * scale[..., None, :])[..., rank:]
-        basis = basis.mT @ torch.stack(axes)[:, None]  # (B, K, D - rank, D), of unrotated tracks
+        basis = basis.mT @ axes[:, None]  # (B, K, D - rank, D), of unrotated tracks
         ctx.save_for_backward(weights, tracks, basis)
         return singular[..., rank:].pow(power).sum(-1).to(weights.dtype)
 
@@ -151,10 +150,12 @@ def _square_root_svd(gram: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _principal_axes(tracks: Tensor) -> Tensor:
-    """Eigenvectors (D, D) of the Gram matrix of tracks (D, N), a row each, large to small."""
-    doubles = (block.double() for (block,) in blocks(tracks))
-    gram = sum(block @ block.mT for block in doubles)
-    return torch.linalg.eigh(gram)[1].flip(-1).mT
+    """Eigenvectors (B, D, D) of the Gram matrices of tracks (B, D, N), a row each, large to small."""
+    grams = 0
+    for (block,) in blocks(tracks):
+        block = block.double()
+        grams = grams + block @ block.mT
+    return torch.linalg.eigh(grams)[1].flip(-1).mT
 
 
 def _gram(weights: Tensor, tracks: Tensor, axes: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from lrtl.config import to_flags
 from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import ARCHIVES, WEIGHTS
 from lrtl.methods import ESTIMATORS, NETWORKS, TRACKERS
-from lrtl.settings import resolve, run_seeds, sequence_names
+from lrtl.settings import as_paper, resolve, run_seeds, sequence_names
 
 # Progress bars that end in log files say how far they are twice a minute. A scheduler that ends a
 # job signals all its processes: bash and tee wait for `lrtl`, which puts its work in order.
@@ -27,7 +27,7 @@ SEQUENCES["clips"] = tuple(config["clips"])
 wildcard_constraints:
     dataset="|".join(DATASETS),
     sequence="|".join(sorted(set(chain(*SEQUENCES.values())))),
-    experiment="|".join(config["experiments"]),
+    experiment=rf"({'|'.join(config['experiments'])})(\.({'|'.join(config['merges'])}))?",
     seed="[0-9]+",
     part="[0-9]+",
     estimator="|".join(ESTIMATORS),
@@ -67,6 +67,20 @@ def flags(*sections):
         return " ".join(to_flags(settings[section]) for section in sections)
 
     return of
+
+
+def trained(experiment):
+    """The experiment whose networks another one merges in its own way, or it itself."""
+    return experiment.partition(".")[0]
+
+
+def network_of(*names):
+    """Input function: files of the run whose network a job uses."""
+    folder = "results/runs/{dataset}/{trained}/seed{seed}/"
+    return lambda wildcards: [
+        (folder + name).format(trained=trained(wildcards.experiment), **wildcards)
+        for name in names
+    ]
 
 
 def archive_of(wildcards):
@@ -183,6 +197,7 @@ def each(pattern, scored=False):
         values = {
             "sequence": sequences(wildcards.dataset, scored),
             "experiment": config["tables"][wildcards.dataset],
+            "trained": [trained(name) for name in config["tables"][wildcards.dataset]],
             "seed": run_seeds(config, wildcards.dataset),
         }
         names = values | stores_of(wildcards) | dict(wildcards.items())
@@ -191,19 +206,26 @@ def each(pattern, scored=False):
     return of
 
 
+def merged_as_paper(wildcards):
+    """The experiments by which a paper's table is scored as the paper does, in its rows' order."""
+    rows = config["paper_tables"][wildcards.table]["rows"].values()
+    return [as_paper(config, experiment) for experiment in rows]
+
+
 def rows_of(pattern):
     """Input function: `pattern` for every run in a paper's table."""
 
     def of(wildcards):
         table = config["paper_tables"][wildcards.table]
-        runs = product(table["datasets"], dict.fromkeys(table["rows"].values()))
+        rows = [*table["rows"].values(), *merged_as_paper(wildcards)]
         return [
             path
-            for dataset, experiment in runs
+            for dataset, experiment in product(table["datasets"], dict.fromkeys(rows))
             for path in expand(
                 pattern,
                 dataset=dataset,
                 experiment=experiment,
+                trained=trained(experiment),
                 seed=run_seeds(config, dataset),
             )
         ]
@@ -227,7 +249,7 @@ def foregrounds(dataset):
     return expand(
         "results/runs/{dataset}/{experiment}/seed{seed}/foreground.csv",
         dataset=dataset,
-        experiment=config["tables"][dataset],
+        experiment=dict.fromkeys(map(trained, config["tables"][dataset])),
         seed=run_seeds(config, dataset),
     )
 
@@ -242,7 +264,7 @@ def products(dataset):
         *expand(
             "results/figures/{dataset}/{experiment}/seed{seed}_curves.png",
             dataset=dataset,
-            experiment=config["tables"][dataset],
+            experiment=dict.fromkeys(map(trained, config["tables"][dataset])),
             seed=run_seeds(config, dataset),
         ),
     ]

@@ -4,9 +4,9 @@
 rule segment:
     """Predict components and merge them to the foreground of one sequence."""
     input:
-        weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
-        config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
-        sums=rules.train.output.sums,
+        weights=network_of("weights.safetensors"),
+        config=network_of("config.yaml"),
+        sums=network_of("weights.safetensors.sha256", "config.yaml.sha256"),
         sequence="results/datasets/{dataset}/{sequence}",
         flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
         backbone_weights=backbone_weights_of,

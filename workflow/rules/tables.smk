@@ -5,7 +5,7 @@ rule table:
     """Average a dataset's scores over seeds, beside the papers' figures."""
     input:
         scores=each("results/scores/{dataset}/{experiment}/seed{seed}.csv"),
-        runs=each("results/runs/{dataset}/{experiment}/seed{seed}/config.yaml"),
+        runs=each("results/runs/{dataset}/{trained}/seed{seed}/config.yaml"),
     output:
         table="results/{dataset}_table.csv",
         sequences="results/{dataset}_sequences.csv",
@@ -48,7 +48,7 @@ rule paper_table:
     """Repeat a table of a paper, its figures beside."""
     input:
         scores=rows_of("results/scores/{dataset}/{experiment}/seed{seed}.csv"),
-        runs=rows_of("results/runs/{dataset}/{experiment}/seed{seed}/config.yaml"),
+        runs=rows_of("results/runs/{dataset}/{trained}/seed{seed}/config.yaml"),
     output:
         csv="results/tables/{table}.csv",
         markdown="results/tables/{table}.md",
@@ -74,12 +74,14 @@ rule paper_table:
         experiments=lambda wildcards: list(
             config["paper_tables"][wildcards.table]["rows"].values()
         ),
+        as_paper=merged_as_paper,
     shell:
         r"""
         lrtl paper-table \
             --name {wildcards.table} \
             --rows {params.rows:q} \
             --experiments {params.experiments} \
+            --as-paper {params.as_paper} \
             --scores {input.scores:q} \
             --runs {input.runs:q} \
             --out {output.csv:q} \

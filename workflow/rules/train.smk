@@ -32,6 +32,8 @@ rule train:
         "logs/train/{dataset}/{experiment}/seed{seed}.log",
     benchmark:
         "benchmarks/train/{dataset}/{experiment}/seed{seed}.tsv"
+    wildcard_constraints:
+        experiment="|".join(config["experiments"]),
     conda:
         "../../envs/lrtl.yaml"
     threads: 1 if not ON_GPU else 4
