@@ -14,6 +14,7 @@ import torch
 
 import lrtl
 from lrtl.config import WHOLE, Part, add_flags, from_flags
+from lrtl.convert import convert
 from lrtl.crf import REFINERS
 from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import fetch
@@ -68,7 +69,7 @@ def _remedy(error: Exception, arguments: argparse.Namespace) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The verbs and their flags; flags of settings are built from the dataclasses' fields."""
-    people = "For people: segment, predict, show, plan, score, verify. Rules call the others."
+    people = "For people: segment, predict, convert, show, plan, score, verify; others for rules."
     top = argparse.ArgumentParser(prog="lrtl", description=lrtl.__doc__, epilog=people)
     top.add_argument("--version", action="version", version=lrtl.__version__)
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -127,6 +128,11 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("trained", type=Path, metavar="run", help="its folder, or its weights")
     verb.add_argument("paths", type=Path, nargs="+", help="images, videos, folders of frames")
     verb.add_argument("-o", "--out", type=Path, required=True, help="folder for masks and pictures")
+    verb = add(_convert)
+    verb.add_argument("checkpoint", type=Path, help="as released, for instance davis_best_ckpt.pth")
+    backbone = "the published dino_vitbase8_pretrain.pth"
+    verb.add_argument("--backbone-weights", required=True, help=backbone)
+    verb.add_argument("-o", "--out", type=Path, required=True, help="the run's folder, a new one")
     verb = add(_plan)
     verb.add_argument("targets", nargs="+", help="files or rules, as for snakemake")
     verb.add_argument("--config", nargs="+", default=[], help="settings, as for snakemake")
@@ -287,6 +293,11 @@ def _segment(a: argparse.Namespace) -> None:
 def _predict(a: argparse.Namespace) -> None:
     """Apply a trained segmenter to images, videos and folders of frames, without their flow."""
     predict_paths(a.trained, a.paths, a.out, a.backbone_weights)
+
+
+def _convert(a: argparse.Namespace) -> None:
+    """Turn a checkpoint that the authors of LRTL released into a run."""
+    convert(a.checkpoint, a.out, a.backbone_weights)
 
 
 def _plan(a: argparse.Namespace) -> None:

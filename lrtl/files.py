@@ -44,15 +44,19 @@ def whole_file(path: Path, record: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Give an empty temporary folder; it replaces the folder `path` when the block succeeds."""
+def whole_folder(path: Path, record: bool = True) -> Iterator[Path]:
+    """Give an empty temporary folder; it replaces the folder `path` when the block succeeds.
+
+    With `record` the checksums of its files are written into it.
+    """
     path = Path(path)
     temporary = path.with_name(path.name + ".partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        write_sums(temporary)
+        if record:
+            write_sums(temporary)
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
     finally:

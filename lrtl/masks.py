@@ -5,59 +5,21 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
 from lrtl.affinity import appearance_affinity, departure, motion_affinity
-from lrtl.config import LossConfig, MergeConfig, NetworkConfig
+from lrtl.config import LossConfig, MergeConfig
 from lrtl.datasets.layout import Sequence, write_mask
-from lrtl.files import check_file, whole_folder
+from lrtl.files import whole_folder
 from lrtl.merge import merge_components
-from lrtl.methods import NETWORKS
-from lrtl.models import backbone_sha256
 from lrtl.models.dino import load_dino
 from lrtl.motion.flow import resize_frame
 from lrtl.motion.reading import read_flow
 from lrtl.motion.store import FlowStore
+from lrtl.runs import load_run
 
 BATCH = 8
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, yaml.YAMLError, SafetensorError)
-
-
-def load_run(
-    run: Path, backbone_weights: str | None = None
-) -> tuple[torch.nn.Module, NetworkConfig, LossConfig]:
-    """Load the EMA network of a training run with the settings it was trained under.
-
-    Args:
-        run: the folder.
-        backbone_weights: the file of weights that the network was built on, if it was.
-
-    Raises:
-        ValueError: the folder is not a finished run, or damaged, or of another backbone.
-    """
-    try:
-        check_file(run / "config.yaml")
-        check_file(run / "weights.safetensors")
-        settings = yaml.safe_load((run / "config.yaml").read_text())
-        weights = load_file(run / "weights.safetensors")
-        expected = settings["network"]["backbone_weights"]
-        network = _tuples(settings["network"]) | {"backbone_weights": backbone_weights}
-        network, losses = NetworkConfig(**network), LossConfig(**_tuples(settings["losses"]))
-    except UNREADABLE as error:
-        raise ValueError(f"{run} is not a finished run ({error}); train it again") from error
-    found = backbone_sha256(network)
-    if found != expected:
-        raise ValueError(
-            f"{run} was trained on backbone weights of sha256 {expected}, {backbone_weights} has "
-            f"{found}; fetch the file again, or train again"
-        )
-    model = NETWORKS[network.network](network)
-    model.load_state_dict(weights)
-    return model.eval(), network, losses
 
 
 @torch.inference_mode()
@@ -159,7 +121,3 @@ def _resized(frames: list[np.ndarray], size: tuple[int, int]) -> Tensor:
     """Frames (B, 3, h, w), RGB in 0..255, at network size."""
     small = np.stack([resize_frame(frame, size) for frame in frames])
     return torch.from_numpy(small).permute(0, 3, 1, 2).float()
-
-
-def _tuples(section: dict) -> dict:
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in section.items()}

@@ -21,7 +21,8 @@ from lrtl.datasets.clips import check_apart, decode, find_clips, frame_rate, is_
 from lrtl.datasets.layout import read_mask, write_mask
 from lrtl.figures import draw_foreground, overlay_line, write_video
 from lrtl.files import checked, read_csv, whole_file, whole_folder, write_csv
-from lrtl.masks import BATCH, load_run, soft_masks
+from lrtl.masks import BATCH, soft_masks
+from lrtl.runs import load_run
 
 SHARES = "foreground.csv"
 PRESENT = 1e-3  # of a sequence's pixels; a component with fewer has no say there
@@ -92,7 +93,10 @@ def read_shares(run: Path, components: int) -> Tensor:
     """How much of each component (K,) was foreground in training; 0 of what was never present."""
     path = run / SHARES
     if not path.exists():
-        remedy = f"make it where the run was trained: `snakemake {path}`, or `lrtl segment` again"
+        remedy = (
+            f"make it where the run was trained: `snakemake {path}`, or `lrtl segment` again; "
+            "beside a converted run with `lrtl masks` and `lrtl foreground`"
+        )
         raise ValueError(f"{path} is missing, it says which components are foreground; {remedy}")
     shares = torch.zeros(components)
     for row in read_csv(path).itertuples():

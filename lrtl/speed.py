@@ -8,7 +8,8 @@ import torch
 
 from lrtl.datasets.layout import Sequence
 from lrtl.files import write_csv
-from lrtl.masks import load_run, predict
+from lrtl.masks import predict
+from lrtl.runs import load_run
 
 PUBLISHED = {"unet": 6.4, "maskformer_dino": 3.3}  # "during DAVIS evaluation", device not stated
 

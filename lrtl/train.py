@@ -10,8 +10,6 @@ from threading import Event
 import numpy as np
 import pandas as pd
 import torch
-import yaml
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -19,10 +17,11 @@ from tqdm import tqdm
 import lrtl
 from lrtl.checkpoints import load_checkpoint, save_checkpoint
 from lrtl.config import LossConfig, NetworkConfig, TrainConfig
-from lrtl.files import whole_file, write_csv
+from lrtl.files import write_csv
 from lrtl.methods import NETWORKS
 from lrtl.models import backbone_sha256
 from lrtl.objective import loss_terms
+from lrtl.runs import save_run, settings_text
 from lrtl.samples import Motion, Quads
 
 EMA_CAP = 0.9999
@@ -132,11 +131,7 @@ def train(
                 raise InterruptedError(f"stopped; run again, it goes on from step {step + 1}")
 
     write_csv(pd.DataFrame(metrics), out / "metrics.csv")
-    with whole_file(out / "config.yaml") as path:
-        path.write_text(settings)
-    with whole_file(out / "weights.safetensors") as path:
-        weights = {k: v.contiguous().cpu() for k, v in average.state_dict().items()}
-        path.write_bytes(save(weights))  # save_file would hide that a disk is full
+    save_run(out, average, settings)
     checkpoint.unlink(missing_ok=True)
 
 
@@ -235,16 +230,4 @@ def _settings(
         "flow": motions[0].flow.attributes,
         "tracks": motions[0].tracks.attributes,
     }
-    return yaml.safe_dump(_plain(settings), sort_keys=False)
-
-
-def _plain(settings: dict) -> dict:
-    """Settings with lists for tuples, as YAML has them."""
-    return {
-        key: _plain(value) if isinstance(value, dict) else _listed(value)
-        for key, value in settings.items()
-    }
-
-
-def _listed(value):
-    return list(value) if isinstance(value, tuple) else value
+    return settings_text(settings)

@@ -59,6 +59,12 @@ def test_a_folder_appears_whole_with_its_checksums(tmp_path):
         check_folder(tmp_path / "run", "a/*")
 
 
+def test_a_folder_without_a_record_of_its_own(tmp_path):
+    with whole_folder(tmp_path / "run", record=False) as folder, whole_file(folder / "a") as path:
+        path.write_text("a")
+    assert sorted(os.listdir(tmp_path / "run")) == ["a", "a.sha256"]
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [

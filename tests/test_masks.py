@@ -5,16 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
-from safetensors.torch import save_file
 
 from lrtl.datasets.layout import Sequence
-from lrtl.files import whole_file
-from lrtl.masks import affinity_of, load_run, predict, read_flows, write_masks
+from lrtl.masks import affinity_of, predict, read_flows, write_masks
 from lrtl.merge import merge_components
 from lrtl.methods import NETWORKS
 from lrtl.motion.store import FlowStore
+from lrtl.runs import load_run, save_run, settings_text
 from tests.conftest import merge_config
 from tests.small import LOSSES, NETWORK
 
@@ -25,14 +23,8 @@ def run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
     model = NETWORKS["unet"](NETWORK)
-    with whole_file(folder / "weights.safetensors") as path:
-        save_file(model.state_dict(), path)
-    settings = {
-        name: {k: list(v) if isinstance(v, tuple) else v for k, v in vars(section).items()}
-        for name, section in {"network": NETWORK, "losses": LOSSES}.items()
-    }
-    with whole_file(folder / "config.yaml") as path:
-        path.write_text(yaml.safe_dump(settings))
+    settings = {"network": vars(NETWORK), "losses": vars(LOSSES)}
+    save_run(folder, model, settings_text(settings))
     return folder
 
 

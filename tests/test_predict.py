@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from lrtl.datasets.clips import decode
 from lrtl.datasets.layout import read_mask, write_mask
 from lrtl.files import whole_file
-from lrtl.masks import BATCH, load_run, predict
+from lrtl.masks import BATCH, predict
 from lrtl.predict import SHARES, predict_paths, read_shares, segment_frames, write_foreground
+from lrtl.runs import load_run
 from tests.datasets.test_clips import scene, write_video
 from tests.test_main import lrtl
 from tests.test_masks import run, short  # noqa: F401, fixtures

@@ -12,12 +12,13 @@ from threading import Event
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from lrtl import train as module
 from lrtl.config import NetworkConfig, to_flags
-from lrtl.masks import load_run
 from lrtl.methods import NETWORKS
+from lrtl.runs import load_run, settings_text
 from lrtl.samples import Motion
 from lrtl.train import ema_decay, learning_rate, parameter_groups, train
 from tests.small import LOSSES, NETWORK, TRAINING
@@ -79,7 +80,8 @@ def test_sigterm_to_every_process_of_a_job(motions, comet, tmp_path):
     train(motions, NETWORK, LOSSES, training, 0, tmp_path / "whole")
     out, checkpoint = tmp_path / "seed0", tmp_path / "seed0.checkpoint"
     motion = f"--flow {motions[0].flow.path} --tracks {motions[0].tracks.path}"
-    stages = [module._plain(asdict(stage)) for stage in (NETWORK, LOSSES, training)]
+    configs = (NETWORK, LOSSES, training)
+    stages = [yaml.safe_load(settings_text(asdict(config))) for config in configs]
     del stages[0]["backbone_weights"]  # of a U-Net there are none
     settings = " ".join(map(to_flags, stages))
     command = f"""set -o pipefail; trap '' TERM

@@ -15,10 +15,11 @@ from PIL import Image
 from lrtl.config import FlowConfig, LossConfig
 from lrtl.datasets.layout import Sequence, write_sequence
 from lrtl.files import STAMP, whole_file
-from lrtl.masks import load_run, write_masks
+from lrtl.masks import write_masks
 from lrtl.motion.flow import estimate_flow
 from lrtl.motion.store import FlowStore, TrackStore
 from lrtl.motion.tracks import track_sequence
+from lrtl.runs import load_run
 from lrtl.samples import Motion
 from lrtl.score import score
 from lrtl.train import train

@@ -39,6 +39,7 @@ _SWIN = "https://github.com/SwinTransformer/storage/releases/download/v1.0.0"
 _COTRACKER = "https://huggingface.co/facebook/cotracker"  # CC BY-NC 4.0, as CoTracker's code
 _PIPS = "https://www.dropbox.com/scl/fi/czdlt2zc2ji2b7zd0pvoe"
 _PIPS_KEY = "rlkey=56ebq4g5dk01kyq8kuismev14"  # part of the published link
+_LRTL = "https://thor.robots.ox.ac.uk/lrtl/pytorch_checkpoints"
 _ALLTRACKER = "https://huggingface.co/aharley/alltracker"
 
 WEIGHTS = {
@@ -59,6 +60,9 @@ WEIGHTS = {
     "dino_vitbase8_pretrain.pth": Published(
         f"{_DINO}/dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth"
     ),
+    "davis_best_ckpt.pth": Published(f"{_LRTL}/davis_best_ckpt.pth"),
+    "stv2_best_ckpt.pth": Published(f"{_LRTL}/stv2_best_ckpt.pth"),
+    "fbms_best_ckpt.pth": Published(f"{_LRTL}/fbms_best_ckpt.pth"),
     "reference_model.tar.gz": Published(f"{_PIPS}/reference_model.tar.gz?{_PIPS_KEY}&dl=1"),
     "alltracker.pth": Published(f"{_ALLTRACKER}/resolve/main/alltracker.pth"),
     "swin_tiny_patch4_window7_224.pth": Published(

@@ -150,7 +150,7 @@ def _square_root_svd(gram: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _principal_axes(tracks: Tensor) -> Tensor:
-    """Eigenvectors (B, D, D) of the Gram matrices of tracks (B, D, N), a row each, large to small."""
+    """Eigenvectors (B, D, D) of the Gram matrices of tracks (B, D, N): rows, large to small."""
     grams = 0
     for (block,) in blocks(tracks):
         block = block.double()

@@ -1,7 +1,7 @@
 """Checkpoints the authors released: MaskFormer over DINO's keys, trained on a data set each.
 
-https://thor.robots.ox.ac.uk/lrtl/pytorch_checkpoints/{davis,stv2,fbms}_best_ckpt.pth, in
-detectron2's format, without DINO's weights. Ground truth chose the step they are of.
+Published under the names in `lrtl/datasets/fetch.py`, in detectron2's format, without DINO's
+weights. Ground truth chose the step they are of.
 """
 
 from pathlib import Path

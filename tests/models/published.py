@@ -1,5 +1,7 @@
 """Names and shapes in published files of weights, written down from the public code."""
 
+from lrtl.models.maskformer import MaskFormer
+
 K = 4  # components of the authors' checkpoints
 
 
@@ -54,15 +56,18 @@ def resnet_50() -> dict:
     return shapes | linear("fc", 1000, 2048)
 
 
-def lrtl_checkpoint() -> dict:
-    """karazijal/lrtl's *_best_ckpt.pth, under `model`: detectron2's MaskFormer over DINO's keys."""
+def lrtl_checkpoint(channels: int = 768) -> dict:
+    """karazijal/lrtl's *_best_ckpt.pth, under `model`: detectron2's MaskFormer over DINO's keys.
+
+    `channels` are those of the keys.
+    """
     pixels, predictor = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
     shapes = {"criterion.empty_weight": (3,)}
     for level in range(1, 5):
         if level < 4:
-            shapes |= {f"{pixels}adapter_{level}.weight": (256, 768, 1, 1)}
+            shapes |= {f"{pixels}adapter_{level}.weight": (256, channels, 1, 1)}
             shapes |= norm(f"{pixels}adapter_{level}.norm", 256)
-        inputs = 256 if level < 4 else 768
+        inputs = 256 if level < 4 else channels
         shapes |= {f"{pixels}layer_{level}.weight": (256, inputs, 3, 3)}
         shapes |= norm(f"{pixels}layer_{level}.norm", 256)
     for index, side in ((0, 3), (2, 1), (3, 3), (5, 1)):
@@ -80,11 +85,37 @@ def lrtl_checkpoint() -> dict:
             shapes |= norm(f"{layer}norm{number}", 256)
     shapes |= norm(f"{predictor}transformer.decoder.norm", 256)
     shapes |= {f"{predictor}query_embed.weight": (K, 256)}
-    shapes |= linear(f"{predictor}input_proj", 256, 768, 1, 1)
+    shapes |= linear(f"{predictor}input_proj", 256, channels, 1, 1)
     for index in range(3):
         shapes |= linear(f"{predictor}mask_embed.layers.{index}", 256, 256)
     shapes |= linear(f"{predictor}mask_querie_comb.0", K, K, 1, 1)
     return shapes | linear(f"{predictor}mask_querie_comb.1", 2, K, 5, 5)
+
+
+def as_released(model: MaskFormer) -> dict:
+    """The weights of a network of `decoder` released, under the names of `lrtl_checkpoint`."""
+    pixels, predictor = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
+    pyramid, transformer = model.pyramid, model.transformer
+    modules = {
+        f"{pixels}mask_features.6": model.mask_features,
+        f"{predictor}transformer.decoder.layers": transformer.layers,
+        f"{predictor}transformer.decoder.norm": transformer.norm,
+        f"{predictor}query_embed": transformer.queries,
+        f"{predictor}input_proj": transformer.project,
+    }
+    for index in range(3):
+        modules[f"{predictor}mask_embed.layers.{index}"] = transformer.embed[2 * index]
+    normalised = {f"adapter_{level}": pair for level, pair in enumerate(pyramid.laterals, 1)}
+    normalised |= {f"layer_{level}": pair for level, pair in enumerate(pyramid.outputs, 1)}
+    for index, convolution in zip((0, 2, 3, 5), model.upsampling.convolutions, strict=True):
+        normalised[f"mask_features.{index}"] = convolution, pyramid.outputs[3][1]
+    for name, (convolution, group_norm) in normalised.items():
+        modules |= {pixels + name: convolution, f"{pixels}{name}.norm": group_norm}
+    return {
+        f"{name}.{key}": value
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
 
 
 PUBLISHED = {
