@@ -95,18 +95,24 @@ def sequence_figures(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(rows: pd.DataFrame) -> str:
-    """Scores in two lines: means over sequences, and over all frames, of the frames that count."""
+    """Scores as a table to print, 0 to 100, of the frames that count.
+
+    Means over sequences with J's and F's recall and decay, and beside them means over all frames.
+    """
     figures = sequence_figures(rows)
     choices = [choice for choice in CHOICES if choice in figures]
-    weights = figures["frames"] / figures["frames"].sum()
-    lines = []
-    for name, means in (
-        (f"{len(figures)} sequences", figures[choices].mean()),
-        (f"{figures['frames'].sum()} frames", figures[choices].mul(weights, axis=0).sum()),
-    ):
-        values = ", ".join(f"{choice} {mean:.2f}" for choice, mean in means.items())
-        lines.append(f"mean over {name}: {values}")
-    return "\n".join(lines)
+    counted, means = figures["frames"].sum(), figures.mean(numeric_only=True)
+    table = pd.DataFrame(
+        {
+            "mean": means[choice],
+            "recall": means.get(f"{choice}_recall"),
+            "decay": means.get(f"{choice}_decay"),
+            "of all frames": (figures[choice] * figures["frames"]).sum() / counted,
+        }
+        for choice in choices
+    )
+    text = table.set_axis(choices).to_string(float_format="%.2f", na_rep="")
+    return f"{text}\nmeans over {len(figures)} sequences, {counted} frames that count"
 
 
 def over_sequences(rows: pd.DataFrame) -> pd.DataFrame:

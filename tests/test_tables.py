@@ -135,8 +135,20 @@ def test_a_summary_by_hand():
         for value in [lengths[name]] * count
     )
     assert summary(rows).splitlines() == [
-        "mean over 2 sequences: J 50.00, F 50.00",
-        "mean over 4 frames: J 75.00, F 75.00",
+        "   mean  recall  decay  of all frames",
+        "J 50.00   50.00   0.00          75.00",
+        "F 50.00   50.00   0.00          75.00",
+        "means over 2 sequences, 4 frames that count",
+    ]
+
+
+def test_a_summary_has_recall_and_decay_of_j_and_f_alone():
+    rows = pd.DataFrame({"sequence": ["cat"] * 4, "J": CAT[1:5], "F": 0.25, "J_gt_choice": 1.0})
+    lines = summary(rows.assign(benchmark=True, released=True)).splitlines()
+    assert [line.split() for line in lines[1:4]] == [
+        ["J", "60.00", "75.00", "30.00", "60.00"],
+        ["J_gt_choice", "100.00", "100.00"],
+        ["F", "25.00", "0.00", "0.00", "25.00"],
     ]
 
 
