@@ -13,9 +13,9 @@ CHOICES = ("J", "J_gt_choice", "J_oracle", "F", "J_crf")
 RUN = ["dataset", "experiment", "network", "seed"]
 TABLE = [
     *("experiment", "network", "seeds"),
-    *("J", "J_std", "J_gt_choice", "J_oracle"),
+    *("J", "J_std", "J_gt_choice", "J_oracle", "J_recall", "J_decay"),
     *("J_released", "J_gt_choice_released", "J_oracle_released"),
-    *("J_frames", "F", "J_crf"),
+    *("J_frames", "F", "F_recall", "F_decay", "J_crf"),
     *("sequences", "frames", "source"),
 ]
 SEQUENCES = [
@@ -36,11 +36,12 @@ def write_tables(
     Figures are in 0..100. `J` is the mean over a sequence's frames, over sequences and over seeds,
     with the honest choice of foreground, under the dataset's protocol; `J_std` its standard
     deviation over seeds, empty for one seed; `J_frames` its mean over all frames, whatever their
-    sequence; `F` the boundary measure; `J_crf`, if scored, J after the dense CRF; `_gt_choice` and
-    `_oracle` as in `lrtl.score`, `_released` under the released code's protocol. Rows of papers
-    stand below, with their figure under `J_gt_choice`, since there ground truth chose each frame's
-    foreground, and the checkpoint; `J` stays empty. Per sequence, `J_recall` and `J_decay` are of
-    `J`, and of the published figure in papers' rows.
+    sequence; `F` the boundary measure; `_recall` and `_decay` of `J` and `F` are of each sequence's
+    frames, see `lrtl.metrics.statistics`, and averaged as these are; `J_crf`, if scored, J after
+    the dense CRF; `_gt_choice` and `_oracle` as in `lrtl.score`, `_released` under the released
+    code's protocol. Rows of papers stand below, with their figure under `J_gt_choice`, since there
+    ground truth chose each frame's foreground, and the checkpoint; `J` stays empty, `J_recall` and
+    `J_decay` are of the published figure.
 
     Args:
         dataset: its name.

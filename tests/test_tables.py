@@ -51,6 +51,9 @@ def test_means_by_hand(tmp_path):
     assert row["J_gt_choice_released"] == 67.5  # of (63.33 + 80) / 2 and 63.33
     assert row["J_oracle"] == row["J_oracle_released"] == 100
     assert row["F"] == pytest.approx(61.25 / 2, abs=0.01)
+    assert row["J_recall"] == 75 and row["F_recall"] == 0
+    assert row["J_decay"] == 15  # of (30 - 30) / 2 and 30
+    assert row["F_decay"] == 7.5
 
 
 def test_a_sequence_weighs_the_same_whatever_its_length(tmp_path):
@@ -99,8 +102,11 @@ def test_papers_figures_are_those_chosen_by_ground_truth(tmp_path):
     gwm = sequences[sequences["source"] != "measured"]
     assert len(gwm) == gwm["sequence"].nunique() == 20
     assert gwm["J_gt_choice"].mean() == pytest.approx(figures["gwm", "dino_maskformer"], abs=0.06)
+    whole = papers.loc["gwm", "dino_maskformer"]
+    assert (whole["J_recall"], whole["J_decay"]) == (95.3, 5.8)
     assert gwm["J_recall"].mean() == pytest.approx(95.3, abs=0.4)
     assert gwm["J_decay"].mean() == pytest.approx(5.8, abs=0.06)
+    assert papers["F_recall"].isna().all()
 
 
 def test_other_datasets_have_no_paper(tmp_path):
