@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from lrtl.methods import NETWORKS
 from lrtl.tables import SEQUENCES, TABLE, sequence_figures, summary, write_tables
 
 # Frames 0..5 of J: DAVIS's protocol counts 1..4, the released code's 2..4.
@@ -94,15 +95,16 @@ def test_papers_figures_are_those_chosen_by_ground_truth(tmp_path):
     papers = table[table["source"] != "measured"].set_index(["experiment", "network"])
     assert papers["J"].isna().all() and papers["J_gt_choice_released"].isna().all()
     assert papers["seeds"].isna().all() and set(papers["sequences"]) == {20}
+    assert set(papers.index.get_level_values("network")) <= set(NETWORKS)
     figures = papers["J_gt_choice"]
-    assert figures["flow_only", "dino_maskformer"] == 78.5
-    assert figures["tracks_only", "dino_maskformer"] == 71.9
-    assert figures["lrtl", "dino_maskformer"] == 82.2
+    assert figures["flow_only", "maskformer_dino"] == 78.5
+    assert figures["tracks_only", "maskformer_dino"] == 71.9
+    assert figures["lrtl", "maskformer_dino"] == 82.2
     assert figures["gwm", "unet"] == 78.3 and figures["lrtl", "unet"] == 80.6
     gwm = sequences[sequences["source"] != "measured"]
     assert len(gwm) == gwm["sequence"].nunique() == 20
-    assert gwm["J_gt_choice"].mean() == pytest.approx(figures["gwm", "dino_maskformer"], abs=0.06)
-    whole = papers.loc["gwm", "dino_maskformer"]
+    assert gwm["J_gt_choice"].mean() == pytest.approx(figures["gwm", "maskformer_dino"], abs=0.06)
+    whole = papers.loc["gwm", "maskformer_dino"]
     assert (whole["J_recall"], whole["J_decay"]) == (95.3, 5.8)
     assert gwm["J_recall"].mean() == pytest.approx(95.3, abs=0.4)
     assert gwm["J_decay"].mean() == pytest.approx(5.8, abs=0.06)
