@@ -9,7 +9,6 @@ from pathlib import Path
 from threading import Event
 
 import cv2
-import pandas as pd
 import torch
 
 import lrtl
@@ -19,7 +18,6 @@ from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
 from lrtl.figures import comparison, contact_sheet, motion_sheet, overlay
-from lrtl.files import read_csv, write_csv
 from lrtl.landscape import landscape, landscape_table
 from lrtl.masks import write_masks
 from lrtl.motion.flow import estimate_flow
@@ -34,7 +32,7 @@ from lrtl.predict import predict_paths, write_foreground
 from lrtl.samples import Motion
 from lrtl.score import check_sequences, score
 from lrtl.settings import SECTIONS, descriptions
-from lrtl.speed import measure_speed
+from lrtl.speed import measure_speed, write_speed_table
 from lrtl.tables import summary, write_tables
 from lrtl.train import train
 from lrtl.verify import verify
@@ -272,7 +270,7 @@ def _speed(a: argparse.Namespace) -> None:
 
 def _speed_table(a: argparse.Namespace) -> None:
     """Collect frames per second, a row per network."""
-    write_csv(pd.concat(map(read_csv, a.rows)), a.out)
+    write_speed_table(a.rows, a.out)
     write_page(a.out)
 
 
