@@ -9,7 +9,6 @@ from pathlib import Path
 from threading import Event
 
 import cv2
-import pandas as pd
 import torch
 
 import lrtl
@@ -20,7 +19,6 @@ from lrtl.datasets import DATASETS
 from lrtl.datasets.fetch import fetch
 from lrtl.datasets.layout import Sequence
 from lrtl.figures import comparison, contact_sheet, motion_sheet, overlay
-from lrtl.files import read_csv, write_csv
 from lrtl.landscape import landscape, landscape_table
 from lrtl.masks import write_masks
 from lrtl.motion.flow import estimate_flow
@@ -33,9 +31,9 @@ from lrtl.paper_tables import write_paper_table
 from lrtl.plan import as_text, plan
 from lrtl.predict import predict_paths, write_foreground
 from lrtl.samples import Motion
-from lrtl.score import score
+from lrtl.score import check_sequences, score
 from lrtl.settings import SECTIONS, descriptions
-from lrtl.speed import measure_speed
+from lrtl.speed import measure_speed, write_speed_table
 from lrtl.tables import summary, write_tables
 from lrtl.train import train
 from lrtl.verify import verify
@@ -99,12 +97,14 @@ def parser() -> argparse.ArgumentParser:
     add(_masks, "merge", **run, masks=Path, components=Path)
     add(_foreground, masks=[Path], components=[Path], out=Path)
     add(_objects, "objects", sequence=Path, masks=Path, tracks=Path, out=Path)
-    verb = add(_score, "evaluation", dataset=str, out=Path)
+    verb = add(_score, "evaluation", dataset=str)
     verb.add_argument("masks", type=Path, help="a folder of masks, {sequence}/{frame}.png")
     prepared = "folder of prepared sequences; by default results/datasets/DATASET"
     verb.add_argument("--data", type=Path, help=prepared)
     verb.add_argument("--names", help="sequences, joined by commas; by default all with truth")
     verb.add_argument("--components", type=Path, help="a folder of components, for J_oracle")
+    rows = "CSV file of the scores, a row per frame; by default none is written"
+    verb.add_argument("-o", "--out", type=Path, help=rows)
     rows = {"rows": [str], "experiments": [str], "as-paper": [str]}
     add(_paper_table, name=str, **rows, scores=[Path], runs=[Path], out=Path)
     add(_table, dataset=str, scores=[Path], runs=[Path], table=Path, sequences=Path)
@@ -218,12 +218,14 @@ def _objects(a: argparse.Namespace) -> None:
 
 
 def _score(a: argparse.Namespace) -> None:
-    """Score a folder of masks in DAVIS's layout, a row per frame."""
-    names = a.names.split(",") if a.names else _dataset(a.dataset).SCORED
+    """Score a folder of masks in DAVIS's layout: J and F, their recall and decay."""
+    known = _dataset(a.dataset).SCORED
+    names = a.names.split(",") if a.names else known
     data = a.data or Path("results/datasets") / a.dataset
     if not data.is_dir():
-        remedy = f"make it with `snakemake {data}/{names[0]} ...`, or name another with --data"
+        remedy = f"make it with `snakemake {data}/SEQUENCE ...`, or name another with --data"
         raise ValueError(f"there is no folder {data} of prepared sequences; {remedy}")
+    check_sequences(names, known, [data, *filter(None, (a.masks, a.components))])
     parts = [a.components / name for name in names] if a.components else None
     refine = REFINERS[_settings(a, "evaluation").crf]
     folders = [data / name for name in names], [a.masks / name for name in names]
@@ -274,7 +276,7 @@ def _speed(a: argparse.Namespace) -> None:
 
 def _speed_table(a: argparse.Namespace) -> None:
     """Collect frames per second, a row per network."""
-    write_csv(pd.concat(map(read_csv, a.rows)), a.out)
+    write_speed_table(a.rows, a.out)
     write_page(a.out)
 
 

@@ -59,10 +59,14 @@ def write_paper_table(
     table = table.sort_values("row", key=lambda names: names.map(order.index), kind="stable")
     table = whole_numbers(table[[column for column in COLUMNS if column in table]])
     write_csv(table, out)
-    text = as_text(table)
-    with whole_file(out.with_suffix(".md")) as temporary:
+    write_text(as_text(table), out)
+
+
+def write_text(text: pd.DataFrame, csv: Path) -> None:
+    """Write a table of text as Markdown and LaTeX beside `NAME.csv`: `NAME.md` and `NAME.tex`."""
+    with whole_file(csv.with_suffix(".md")) as temporary:
         temporary.write_text(text.to_markdown(index=False, disable_numparse=True) + "\n")
-    with whole_file(out.with_suffix(".tex")) as temporary:
+    with whole_file(csv.with_suffix(".tex")) as temporary:
         temporary.write_text(text.to_latex(index=False, escape=True))
 
 

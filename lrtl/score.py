@@ -1,6 +1,6 @@
 """Masks -> one row of scores per annotated frame; here ground truth is read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +18,18 @@ def score(
     sequences: list[Path],
     masks: list[Path],
     components: list[Path] | None,
-    out: Path,
+    out: Path | None = None,
     refine: Refine | None = None,
 ) -> pd.DataFrame:
     """Score masks in DAVIS's layout; arguments are folders in the same order of sequences.
 
-    Columns of `out`: `sequence, frame, object`; `J` of the mask as predicted, `J_gt_choice` the
-    better of the mask and its complement (the papers' matching), with `components` `J_oracle`, the
-    best union of components or either of these two, since a merged mask, the sum of soft
-    components, is not always such a union; `F`, the boundary measure of the mask; with `refine`
-    `J_crf`, J of what it makes of the mask; all per frame, 0 to 1; `benchmark` and `released`,
-    whether the frame counts under the dataset's own protocol (DAVIS's leaves out first and last)
-    and under the released code's: see `counts` of its module.
+    Columns, also those of the CSV file `out`: `sequence, frame, object`; `J` of the mask as
+    predicted, `J_gt_choice` the better of the mask and its complement (the papers' matching), with
+    `components` `J_oracle`, the best union of components or either of these two, since a merged
+    mask, the sum of soft components, is not always such a union; `F`, the boundary measure of the
+    mask; with `refine` `J_crf`, J of what it makes of the mask; all per frame, 0 to 1; `benchmark`
+    and `released`, whether the frame counts under the dataset's own protocol (DAVIS's leaves out
+    first and last) and under the released code's: see `counts` of its module.
 
     Raises:
         ValueError: a prediction is missing, of another size, not indexed or not binary, the file is
@@ -38,8 +38,30 @@ def score(
     folders = zip(sequences, masks, components or [None] * len(masks), strict=True)
     rows = pd.DataFrame([row for paths in folders for row in score_sequence(*paths, refine)])
     rows = rows.round(6)
-    write_csv(rows, out)
+    if out:
+        write_csv(rows, out)
     return rows
+
+
+def check_sequences(names: Collection[str], known: Collection[str], folders: list[Path]) -> None:
+    """Raise ValueError unless every folder has every sequence; it says what all of them have.
+
+    Args:
+        names: the sequences to be scored.
+        known: those of the dataset that have ground truth.
+        folders: of prepared sequences, of masks, of components.
+    """
+    if not names:
+        raise ValueError("the dataset has no ground truth to score against; name another one")
+    whole = [n for n in dict.fromkeys([*names, *known]) if all((f / n).is_dir() for f in folders)]
+    remedy = f"score what is there with --names {','.join(whole)}"
+    if not whole:
+        remedy = f"none is in all of {', '.join(map(str, folders))}; each is a folder in them"
+    for folder in folders:
+        lacking = [name for name in names if not (folder / name).is_dir()]
+        if lacking:
+            count = f"{len(lacking)} of {len(names)} sequences"
+            raise ValueError(f"{folder} lacks {count}, {', '.join(lacking)}; {remedy}")
 
 
 def score_sequence(
@@ -94,5 +116,6 @@ def _foreground(path: Path, size: tuple[int, int]) -> np.ndarray:
 
 def _prediction(path: Path, size: tuple[int, int]) -> np.ndarray:
     if not path.exists():
-        raise ValueError(f"{path} is missing, its frame has ground truth; write it again")
+        remedy = "write it, all 0 where nothing was found"
+        raise ValueError(f"{path} is missing, its frame has ground truth; {remedy}")
     return read_mask(path, size)

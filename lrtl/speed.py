@@ -7,8 +7,9 @@ import pandas as pd
 import torch
 
 from lrtl.datasets.layout import Sequence
-from lrtl.files import write_csv
+from lrtl.files import read_csv, write_csv
 from lrtl.masks import predict
+from lrtl.paper_tables import write_text
 from lrtl.runs import load_run
 
 PUBLISHED = {"unet": 6.4, "maskformer_dino": 3.3}  # "during DAVIS evaluation", device not stated
@@ -44,3 +45,9 @@ def measure_speed(
         "fps_paper": PUBLISHED.get(network.network),
     }
     write_csv(pd.DataFrame([row]), out)
+
+
+def write_speed_table(rows: list[Path], out: Path) -> None:
+    """Collect files of `measure_speed` as CSV, and the same cells in .md and .tex beside it."""
+    write_csv(pd.concat(map(read_csv, rows)), out)
+    write_text(pd.read_csv(out, dtype=str, keep_default_na=False), out)

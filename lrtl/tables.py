@@ -13,9 +13,9 @@ CHOICES = ("J", "J_gt_choice", "J_oracle", "F", "J_crf")
 RUN = ["dataset", "experiment", "network", "seed"]
 TABLE = [
     *("experiment", "network", "seeds"),
-    *("J", "J_std", "J_gt_choice", "J_oracle"),
+    *("J", "J_std", "J_gt_choice", "J_oracle", "J_recall", "J_decay"),
     *("J_released", "J_gt_choice_released", "J_oracle_released"),
-    *("J_frames", "F", "J_crf"),
+    *("J_frames", "F", "F_recall", "F_decay", "J_crf"),
     *("sequences", "frames", "source"),
 ]
 SEQUENCES = [
@@ -36,11 +36,12 @@ def write_tables(
     Figures are in 0..100. `J` is the mean over a sequence's frames, over sequences and over seeds,
     with the honest choice of foreground, under the dataset's protocol; `J_std` its standard
     deviation over seeds, empty for one seed; `J_frames` its mean over all frames, whatever their
-    sequence; `F` the boundary measure; `J_crf`, if scored, J after the dense CRF; `_gt_choice` and
-    `_oracle` as in `lrtl.score`, `_released` under the released code's protocol. Rows of papers
-    stand below, with their figure under `J_gt_choice`, since there ground truth chose each frame's
-    foreground, and the checkpoint; `J` stays empty. Per sequence, `J_recall` and `J_decay` are of
-    `J`, and of the published figure in papers' rows.
+    sequence; `F` the boundary measure; `_recall` and `_decay` of `J` and `F` are of each sequence's
+    frames, see `lrtl.metrics.statistics`, and averaged as these are; `J_crf`, if scored, J after
+    the dense CRF; `_gt_choice` and `_oracle` as in `lrtl.score`, `_released` under the released
+    code's protocol. Rows of papers stand below, with their figure under `J_gt_choice`, since there
+    ground truth chose each frame's foreground, and the checkpoint; `J` stays empty, `J_recall` and
+    `J_decay` are of the published figure.
 
     Args:
         dataset: its name.
@@ -95,18 +96,24 @@ def sequence_figures(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(rows: pd.DataFrame) -> str:
-    """Scores in two lines: means over sequences, and over all frames, of the frames that count."""
+    """Scores as a table to print, 0 to 100, of the frames that count.
+
+    Means over sequences with J's and F's recall and decay, and beside them means over all frames.
+    """
     figures = sequence_figures(rows)
     choices = [choice for choice in CHOICES if choice in figures]
-    weights = figures["frames"] / figures["frames"].sum()
-    lines = []
-    for name, means in (
-        (f"{len(figures)} sequences", figures[choices].mean()),
-        (f"{figures['frames'].sum()} frames", figures[choices].mul(weights, axis=0).sum()),
-    ):
-        values = ", ".join(f"{choice} {mean:.2f}" for choice, mean in means.items())
-        lines.append(f"mean over {name}: {values}")
-    return "\n".join(lines)
+    counted, means = figures["frames"].sum(), figures.mean(numeric_only=True)
+    table = pd.DataFrame(
+        {
+            "mean": means[choice],
+            "recall": means.get(f"{choice}_recall"),
+            "decay": means.get(f"{choice}_decay"),
+            "of all frames": (figures[choice] * figures["frames"]).sum() / counted,
+        }
+        for choice in choices
+    )
+    text = table.set_axis(choices).to_string(float_format="%.2f", na_rep="")
+    return f"{text}\nmeans over {len(figures)} sequences, {counted} frames that count"
 
 
 def over_sequences(rows: pd.DataFrame) -> pd.DataFrame:

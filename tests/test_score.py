@@ -14,7 +14,7 @@ from PIL import Image
 from lrtl.crf import REFINERS, dense_crf
 from lrtl.datasets.layout import write_mask, write_sequence
 from lrtl.metrics import jaccard
-from lrtl.score import score, score_sequence
+from lrtl.score import check_sequences, score, score_sequence
 
 HEIGHT, WIDTH, LENGTH = 12, 16, 6
 STEMS = [f"{t:05d}" for t in range(LENGTH)]
@@ -107,7 +107,8 @@ def test_the_released_protocol_goes_by_the_number_in_the_name(folders, tmp_path)
 @pytest.mark.parametrize("kind", [1, 2])
 def test_a_missing_prediction_is_named(folders, kind):
     (folders[kind] / "00003.png").unlink()
-    with pytest.raises(ValueError, match=rf"{folders[kind].name}/00003.png is missing"):
+    message = rf"{folders[kind].name}/00003.png is missing.*write it, all 0 where nothing was"
+    with pytest.raises(ValueError, match=message):
         score_sequence(*folders)
 
 
@@ -166,20 +167,59 @@ def test_the_crf_moves_a_mask_to_the_edge_of_its_object():
     assert jaccard(rough, ball) < 0.8 and jaccard(dense_crf(frame, rough), ball) > 0.98
 
 
-def test_a_folder_of_masks_is_scored_from_the_command_line(folders, tmp_path):
-    masks, out = tmp_path / "theirs" / "ball", tmp_path / "scores.csv"
-    masks.parent.mkdir()
-    folders[1].rename(masks)
-    command = [sys.executable, "-m", "lrtl", "score", masks.parent, "--dataset", "davis"]
-    command += ["--data", folders[0].parent, "--names", "ball", "--out", out]
-    run = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+@pytest.fixture
+def lrtl_score(folders, tmp_path):
+    """`lrtl score` of a folder of masks with `ball`, against prepared `ball` and `cone`."""
+    masks, data = tmp_path / "theirs", folders[0].parent
+    masks.mkdir()
+    folders[1].rename(masks / "ball")
+    write(data / "cone")
+
+    def run(*arguments, data=data, masks=masks):
+        command = [sys.executable, "-m", "lrtl", "score", masks, "--dataset", "davis"]
+        command = [*command, "--data", data, *arguments]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+
+    return run
+
+
+def test_a_folder_of_masks_is_scored_from_the_command_line(lrtl_score, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    run = lrtl_score("--names", "ball")
     assert run.returncode == 0, run.stderr
-    assert run.stdout.startswith("mean over 1 sequences: J 50.00, J_gt_choice 50.00, F ")
-    assert pd.read_csv(out)["J"].tolist() == [0.5] * LENGTH
-    command[command.index("--data") + 1] = tmp_path / "nowhere"
-    run = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    assert run.returncode == 1
+    lines = [line.split() for line in run.stdout.splitlines()]
+    assert lines[0] == ["mean", "recall", "decay", "of", "all", "frames"]
+    assert lines[1:3] == [["J", "50.00", "0.00", "0.00", "50.00"], ["J_gt_choice"] + ["50.00"] * 2]
+    assert lines[3][0] == "F" and len(lines[3]) == 5
+    assert " ".join(lines[4]) == "means over 1 sequences, 4 frames that count"
+    assert sorted(tmp_path.rglob("*")) == before  # nothing is written
+    with_file = lrtl_score("--names", "ball", "--out", tmp_path / "scores.csv")
+    assert with_file.stdout == run.stdout
+    assert pd.read_csv(tmp_path / "scores.csv")["J"].tolist() == [0.5] * LENGTH
+
+
+def test_sequences_that_are_not_there_are_named_with_those_that_are(lrtl_score, tmp_path):
+    run = lrtl_score("--names", "ball,cone")
+    assert run.returncode == 1 and len(run.stderr.splitlines()) == 1
+    expected = "theirs lacks 1 of 2 sequences, cone; score what is there with --names ball\n"
+    assert run.stderr.endswith(expected)
+    run = lrtl_score("--names", "cone", masks=tmp_path / "nowhere")
+    assert "nowhere lacks 1 of 1 sequences, cone; none is in all of" in run.stderr
+    run = lrtl_score(data=tmp_path / "nowhere")
     assert "there is no folder" in run.stderr and "snakemake" in run.stderr
+
+
+def test_by_default_all_sequences_with_ground_truth_are_looked_for(tmp_path):
+    data, masks = tmp_path / "data", tmp_path / "masks"
+    for folder in (data / "dog", data / "goat", masks / "dog"):
+        folder.mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"data lacks 1 of 3 sequences, cows; .* --names dog$"):
+        check_sequences(["dog", "goat", "cows"], ["dog", "goat", "cows"], [data, masks])
+    with pytest.raises(ValueError, match=r"masks lacks 1 of 1 sequences, goat; .* --names dog$"):
+        check_sequences(["goat"], ["dog", "goat", "cows"], [data, masks])
+    check_sequences(["dog"], ["dog", "goat", "cows"], [data, masks])
+    with pytest.raises(ValueError, match="no ground truth"):
+        check_sequences([], [], [data, masks])
 
 
 def test_a_mask_in_colour_is_named(folders):

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from lrtl.methods import NETWORKS
 from lrtl.tables import SEQUENCES, TABLE, sequence_figures, summary, write_tables
 
 # Frames 0..5 of J: DAVIS's protocol counts 1..4, the released code's 2..4.
@@ -51,6 +52,9 @@ def test_means_by_hand(tmp_path):
     assert row["J_gt_choice_released"] == 67.5  # of (63.33 + 80) / 2 and 63.33
     assert row["J_oracle"] == row["J_oracle_released"] == 100
     assert row["F"] == pytest.approx(61.25 / 2, abs=0.01)
+    assert row["J_recall"] == 75 and row["F_recall"] == 0
+    assert row["J_decay"] == 15  # of (30 - 30) / 2 and 30
+    assert row["F_decay"] == 7.5
 
 
 def test_a_sequence_weighs_the_same_whatever_its_length(tmp_path):
@@ -91,16 +95,20 @@ def test_papers_figures_are_those_chosen_by_ground_truth(tmp_path):
     papers = table[table["source"] != "measured"].set_index(["experiment", "network"])
     assert papers["J"].isna().all() and papers["J_gt_choice_released"].isna().all()
     assert papers["seeds"].isna().all() and set(papers["sequences"]) == {20}
+    assert set(papers.index.get_level_values("network")) <= set(NETWORKS)
     figures = papers["J_gt_choice"]
-    assert figures["flow_only", "dino_maskformer"] == 78.5
-    assert figures["tracks_only", "dino_maskformer"] == 71.9
-    assert figures["lrtl", "dino_maskformer"] == 82.2
+    assert figures["flow_only", "maskformer_dino"] == 78.5
+    assert figures["tracks_only", "maskformer_dino"] == 71.9
+    assert figures["lrtl", "maskformer_dino"] == 82.2
     assert figures["gwm", "unet"] == 78.3 and figures["lrtl", "unet"] == 80.6
     gwm = sequences[sequences["source"] != "measured"]
     assert len(gwm) == gwm["sequence"].nunique() == 20
-    assert gwm["J_gt_choice"].mean() == pytest.approx(figures["gwm", "dino_maskformer"], abs=0.06)
+    assert gwm["J_gt_choice"].mean() == pytest.approx(figures["gwm", "maskformer_dino"], abs=0.06)
+    whole = papers.loc["gwm", "maskformer_dino"]
+    assert (whole["J_recall"], whole["J_decay"]) == (95.3, 5.8)
     assert gwm["J_recall"].mean() == pytest.approx(95.3, abs=0.4)
     assert gwm["J_decay"].mean() == pytest.approx(5.8, abs=0.06)
+    assert papers["F_recall"].isna().all()
 
 
 def test_other_datasets_have_no_paper(tmp_path):
@@ -135,8 +143,20 @@ def test_a_summary_by_hand():
         for value in [lengths[name]] * count
     )
     assert summary(rows).splitlines() == [
-        "mean over 2 sequences: J 50.00, F 50.00",
-        "mean over 4 frames: J 75.00, F 75.00",
+        "   mean  recall  decay  of all frames",
+        "J 50.00   50.00   0.00          75.00",
+        "F 50.00   50.00   0.00          75.00",
+        "means over 2 sequences, 4 frames that count",
+    ]
+
+
+def test_a_summary_has_recall_and_decay_of_j_and_f_alone():
+    rows = pd.DataFrame({"sequence": ["cat"] * 4, "J": CAT[1:5], "F": 0.25, "J_gt_choice": 1.0})
+    lines = summary(rows.assign(benchmark=True, released=True)).splitlines()
+    assert [line.split() for line in lines[1:4]] == [
+        ["J", "60.00", "75.00", "30.00", "60.00"],
+        ["J_gt_choice", "100.00", "100.00"],
+        ["F", "25.00", "0.00", "0.00", "25.00"],
     ]
 
 

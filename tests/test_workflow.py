@@ -79,8 +79,9 @@ def test_every_table_of_a_paper_resolves(checkout):
     assert {"tracks", "train", "segment", "score", "paper_table"} <= jobs(run.stdout)
     names = yaml.safe_load((checkout / "config.yaml").read_text())["paper_tables"]
     assert set(names) == {*(f"lrtl_table{number}" for number in range(2, 11)), "merging"}
-    for name in names:
-        assert f"results/tables/{name}.csv" in run.stdout
+    for name in [*names, "lrtl_speed"]:
+        for suffix in ("csv", "md", "tex", "html"):
+            assert f"results/tables/{name}.{suffix}" in run.stdout
 
 
 def test_a_network_is_trained_once_however_often_it_is_merged(checkout):

@@ -69,6 +69,14 @@ class Archive:
             )
         return frames
 
+    def check_masks(self, what: str, frames: int, masks: int) -> None:
+        """Raise ValueError unless every frame of a sequence, or of an object in it, has a mask."""
+        if frames != masks:
+            raise ValueError(
+                f"{self.path} has {frames} frames and {masks} masks of {what}, expected one for "
+                "each; use the whole official archive"
+            )
+
     def image(self, name: str, mode: str) -> np.ndarray:
         """Decode one member, an image, to PIL's `mode`: (H, W, 3) uint8 for RGB, (H, W) for L."""
         try:

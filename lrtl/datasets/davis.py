@@ -1,4 +1,7 @@
-"""DAVIS-2016 (Perazzi et al. 2016): 50 sequences of 3,455 frames, 20 of them for validation."""
+"""DAVIS-2016 (Perazzi et al. 2016): 50 sequences of 3,455 frames, 20 of them for validation.
+
+Every frame has a mask; a sequence where one lacks is of an archive that is not whole.
+"""
 
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -37,11 +40,12 @@ def prepare(sequence: str, archive: Path, out: Path) -> None:
     """Lay out one sequence of the official archive; frames are copied byte by byte.
 
     Raises:
-        ValueError: the archive lacks the sequence, or a file in it is damaged.
+        ValueError: the archive lacks the sequence or some of its masks, or a file in it is damaged.
     """
     source = Archive(archive)
     frames = source.frames(FRAMES, sequence, (".jpg",))
     masks = source.names(f"{MASKS}/{sequence}", (".png",))
+    source.check_masks(sequence, len(frames), len(masks))
     write_sequence(
         out,
         NAME,

@@ -2,9 +2,12 @@
 
 Frames are PNG or BMP and become JPEG in the common layout; whatever else lies in the archive, as
 `JPEGImages/CSI_NY.jpg`, is not read. Papers count 947, 976 or 1,066 frames: `worm` and
-`bird_of_paradise` have 154 and 97 in the lists of 976, 243 and 98 in those of 1,066. All frames of
-the archive are taken, and `sequence.json` says how many. Which of the six penguins the papers'
-ground truth had is not known; here it has them all.
+`bird_of_paradise` have 154 and 97 in the lists of 976, 243 and 98 in those of 1,066; there is none
+of 947. Since papers disagree no count of frames is demanded: all of the archive are taken, and
+their number is printed beside the published ones. Every object has a mask in every frame; an
+archive where masks lack is refused, unless they are as many as a list has: the shorter lists may
+count masks. Which of the six penguins the papers' ground truth had is not known; here it has them
+all.
 """
 
 import csv
@@ -43,22 +46,20 @@ def prepare(sequence: str, archive: Path, out: Path) -> None:
     """Lay out one sequence of the official archive.
 
     Raises:
-        ValueError: the archive lacks the sequence, has another number of its frames than is
-            published, or a file in it is damaged.
+        ValueError: the archive lacks the sequence or some of its masks, or a file in it is damaged.
     """
     if sequence not in SEQUENCES:
         known = ", ".join(SEQUENCES)
         raise ValueError(f"unknown SegTrackv2 sequence {sequence!r}; there are {known}")
     source = Archive(archive)
     frames = by_number(source.frames(FRAMES, sequence, IMAGES))
-    if len(frames) not in PUBLISHED[sequence]:
-        expected = " or ".join(map(str, sorted(PUBLISHED[sequence])))
-        raise ValueError(
-            f"{archive} has {len(frames)} frames of {sequence}, published are {expected}; use the "
-            "whole official archive"
-        )
     objects = _objects(source, sequence)
+    for number, masks in enumerate(objects, 1):
+        if len(masks) not in PUBLISHED[sequence]:
+            source.check_masks(f"{sequence}, object {number}", len(frames), len(masks))
     annotated = sorted(set().union(*objects))
+    found = f"{sequence} has {len(frames)} frames, {len(annotated)} of them annotated"
+    print(f"{found}; {_counts(source, sequence)}")
     stems = {number: PurePosixPath(name).stem for number, name in frames.items()}
     write_sequence(
         out,
@@ -67,6 +68,16 @@ def prepare(sequence: str, archive: Path, out: Path) -> None:
         ((stems[n], encode_jpeg(source.image(name, "RGB"))) for n, name in frames.items()),
         ((stems.get(n, str(n)), _ids(source, objects, n)) for n in annotated),
         {"archive": ARCHIVE, "sha256": recorded_sha256(archive)},
+    )
+
+
+def _counts(source: Archive, sequence: str) -> str:
+    """The published counts of frames, and how many the archive has."""
+    listed = " or ".join(map(str, sorted(PUBLISHED[sequence])))
+    total = sum(len(source.names(f"{FRAMES}/{name}", IMAGES)) for name in SEQUENCES)
+    return (
+        f"published lists have {listed}; {source.path} has {total} frames of all sequences, papers "
+        "count 947, 976 or 1,066"
     )
 
 

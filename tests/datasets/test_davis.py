@@ -9,7 +9,13 @@ import pytest
 from PIL import Image
 
 from lrtl.datasets import davis
+from lrtl.datasets.archive import Archive
 from lrtl.datasets.layout import Sequence
+
+PUBLISHED = {
+    **{"blackswan": 50, "bmx-trees": 80, "camel": 90, "car-roundabout": 75, "cows": 104},
+    **{"dance-twirl": 90, "dog": 60, "drift-chicane": 52, "goat": 90, "kite-surf": 50},
+}
 
 
 def encoded(pixels, kind):
@@ -52,8 +58,10 @@ def test_sequence_is_laid_out(tmp_path, mode):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"masks": (0, 7)}, "mask 00007 has no frame"),
-        ({"frames": 1, "masks": ()}, "has 1 frame; motion needs two"),
+        ({"masks": (0, 1, 7)}, "mask 00007 has no frame"),
+        ({"masks": (0, 1)}, r"DAVIS-data.zip has 3 frames and 2 masks of dog, expected one for"),
+        ({"masks": ()}, "has 3 frames and 0 masks of dog, .*; use the whole official archive"),
+        ({"frames": 1, "masks": (0,)}, "has 1 frame; motion needs two"),
         ({"size": (20, 32)}, r"mask 00000 is \(20, 32\), its frame \(24, 32\)"),
     ],
 )
@@ -94,6 +102,7 @@ def test_unreadable_images_are_named(tmp_path):
         davis.prepare("dog", archive, tmp_path / "dog")
     with zipfile.ZipFile(archive, "a") as more:
         more.writestr(f"{davis.FRAMES}/dog/00003.jpg", b"no image")
+        more.writestr(f"{davis.MASKS}/dog/00003.png", b"no image")
     with pytest.raises(ValueError, match=r"davis/dog: frame 00003 cannot be read as an image"):
         davis.prepare("dog", archive, tmp_path / "dog")
     assert not (tmp_path / "dog").exists()
@@ -120,3 +129,12 @@ def test_real_archive(mirror, tmp_path):
     assert (len(sequence.frames), len(sequence.annotated)) == (60, 60)
     assert sequence.frame(0).shape == (480, 854, 3)
     assert 0.02 < sequence.mask(30).mean() < 0.3
+
+
+def test_the_real_archive_has_the_published_frames_and_a_mask_of_each(mirror):
+    source = Archive(mirror / "DAVIS-data.zip")
+    names = source.folders(davis.FRAMES)
+    assert set(names) <= set(davis.SEQUENCES)
+    found = {name: len(source.frames(davis.FRAMES, name, (".jpg",))) for name in names}
+    assert PUBLISHED.items() <= found.items()
+    assert found == {name: len(source.names(f"{davis.MASKS}/{name}", (".png",))) for name in names}

@@ -72,15 +72,35 @@ def test_six_penguins(tmp_path):
     assert mask[0].tolist() == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4 + [5] * 4 + [6] * 8 + [0] * 4
 
 
-def test_a_frame_without_mask_is_not_annotated(tmp_path):
-    files = girl()
-    del files[f"{MASKS}/girl/girl_10.png"]
-    sequence = prepared(tmp_path, files, "girl")
-    assert set(sequence.frames) - set(sequence.annotated) == {"girl_10"}
+def test_frames_are_printed_beside_the_published_counts(tmp_path, capsys):
+    """A count that no list has is no error: the lists disagree."""
+    sequence = prepared(tmp_path, girl(20) | cheetah(), "girl")
+    assert len(sequence.frames) == len(sequence.annotated) == 20
+    line = capsys.readouterr().out
+    assert line.startswith("girl has 20 frames, 20 of them annotated; published lists have 21; ")
+    expected = "SegTrackv2.zip has 49 frames of all sequences, papers count 947, 976 or 1,066\n"
+    assert line.endswith(expected)
+
+
+def birds(frames, masks):
+    stems = [f"bird_of_paradise/bird_{i:05d}.png" for i in range(frames)]
+    files = {f"{FRAMES}/{stem}": encoded(scene(80), "PNG") for stem in stems}
+    return files | {f"{MASKS}/{stem}": encoded(box(2, 4), "PNG") for stem in stems[:masks]}
+
+
+def test_masks_may_be_as_many_as_a_published_list_has(tmp_path):
+    sequence = prepared(tmp_path, birds(98, 97), "bird_of_paradise")
+    assert (len(sequence.frames), len(sequence.annotated)) == (98, 97)
+    with pytest.raises(ValueError, match="has 98 frames and 96 masks of bird_of_paradise, object"):
+        prepared(tmp_path, birds(98, 96), "bird_of_paradise")
 
 
 def without(files, part):
     return {name: data for name, data in files.items() if part not in name}
+
+
+def mask(number):
+    return {f"{MASKS}/girl/girl_{number}.png": encoded(box(2, 0), "PNG")}
 
 
 @pytest.mark.parametrize(
@@ -88,8 +108,13 @@ def without(files, part):
     [
         (without(girl() | cheetah(), "girl"), r"no sequence 'girl', it has cheetah; .*sequences="),
         ({"DAVIS/JPEGImages/480p/dog/00000.jpg": b""}, r"it has nothing in SegTrackv2/JPEGImages"),
-        (girl(20), "has 20 frames of girl, published are 21; use the whole official archive"),
-        (girl() | {f"{MASKS}/girl/girl_22.png": encoded(box(0, 0), "PNG")}, "mask 22 has no frame"),
+        (without(girl(), MASKS), "has 21 frames and 0 masks of girl"),
+        (
+            without(girl(), MASKS) | mask(7),
+            "v2.zip has 21 frames and 1 masks of girl, object 1, ",
+        ),
+        (girl() | mask(22), "has 21 frames and 22 masks of girl, .*; use the whole official arch"),
+        (without(girl(), f"{MASKS}/girl/girl_3.") | mask(22), "mask 22 has no frame"),
         (girl() | {f"{FRAMES}/girl/girl_3.bmp": b"?"}, r"Trackv2.zip: .*girl_3.bmp is not a read"),
         (girl() | {f"{MASKS}/girl/girl_3.png": b"?"}, r"GroundTruth/girl/girl_3.png is not a read"),
         (girl() | {f"{FRAMES}/girl/girl_03.png": b""}, r"girl_03.png and .*girl_3.bmp have the sa"),
@@ -100,6 +125,13 @@ def test_what_is_not_whole_is_named(tmp_path, files, message):
     with pytest.raises(ValueError, match=message):
         prepared(tmp_path, files, "girl")
     assert not (tmp_path / "girl").exists()
+
+
+def test_every_object_has_a_mask_of_every_frame(tmp_path):
+    files = without(cheetah(), "cheetah/2/cheetah_00004")
+    message = "has 29 frames and 28 masks of cheetah, object 2, .*use the whole official archive"
+    with pytest.raises(ValueError, match=message):
+        prepared(tmp_path, files, "cheetah")
 
 
 def test_masks_of_a_frame_are_of_one_size(tmp_path):

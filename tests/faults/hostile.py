@@ -7,6 +7,7 @@ import pickle
 import random
 import stat
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +78,8 @@ def archive(kind: str, whole: Undisturbed, stage: Stage, folder: Path, rng) -> O
 def _liar(folder: Path) -> Path:
     """A bomb that states a small size, under the name of a frame."""
     path = write(folder, "DAVIS/JPEGImages/480p/dog/00000.jpg", bytes(2**24))
+    with zipfile.ZipFile(path, "a") as more:  # its mask, without which it is refused unread
+        more.writestr("DAVIS/Annotations/480p/dog/00000.png", b"")
     patch_directory(path, 24, (1000).to_bytes(4, "little"))
     return path
 

@@ -12,7 +12,7 @@ from lrtl.figures.style import write_chart
 TABLE = pd.DataFrame(
     {
         "experiment": ["flow_only", "lrtl", "gwm"],
-        "network": ["unet", "unet", "dino_maskformer"],
+        "network": ["unet", "unet", "maskformer_dino"],
         "J": [61.5, 63.0, np.nan],
         "J_std": [1.5, np.nan, np.nan],
         "J_gt_choice": [62.0, 64.0, 79.5],
@@ -50,7 +50,7 @@ def test_a_table_has_bars_deviations_and_published_marks():
     np.testing.assert_equal(marks(figure, "ground-truth choice"), [62, 64, np.nan])
     np.testing.assert_equal(marks(figure, "oracle"), [66, 67, np.nan])
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["flow_only, unet", "lrtl, unet", "gwm, dino_maskformer (GWM Table 10)"]
+    assert names == ["flow_only, unet", "lrtl, unet", "gwm, maskformer_dino (GWM Table 10)"]
     assert [text.get_text() for text in axes.texts] == ["61.5", "63.0", "79.5"]
 
 

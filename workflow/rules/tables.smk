@@ -94,7 +94,9 @@ rule speed_table:
     input:
         runs_timed("results/speed/davis/{experiment}/seed{seed}.csv"),
     output:
-        table="results/tables/lrtl_speed.csv",
+        csv="results/tables/lrtl_speed.csv",
+        markdown="results/tables/lrtl_speed.md",
+        latex="results/tables/lrtl_speed.tex",
         page=report(
             "results/tables/lrtl_speed.html",
             caption="../report/speed.rst",
@@ -115,7 +117,7 @@ rule speed_table:
         r"""
         lrtl speed-table \
             --rows {input:q} \
-            --out {output.table:q} \
+            --out {output.csv:q} \
             2>&1 | tee {log:q}
         """
 
