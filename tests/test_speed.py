@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from lrtl.files import check_file, whole_file, write_csv
+from lrtl.files import check_file, write_csv
 from lrtl.methods import NETWORKS
 from lrtl.runs import save_run, settings_text
 from lrtl.speed import measure_speed, write_speed_table
