@@ -69,18 +69,30 @@ def flags(*sections):
     return of
 
 
+def given(*names):
+    """Params function: flags of the inputs that a job has, if it has them."""
+
+    def of(wildcards, input):
+        paths = {name: getattr(input, name) for name in names}
+        return " ".join(
+            f"--{name.replace('_', '-')} {path}" for name, path in paths.items() if path
+        )
+
+    return of
+
+
 def trained(experiment):
     """The experiment whose networks another one merges in its own way, or it itself."""
     return experiment.partition(".")[0]
 
 
-def network_of(*names):
-    """Input function: files of the run whose network a job uses."""
-    folder = "results/runs/{dataset}/{trained}/seed{seed}/"
-    return lambda wildcards: [
-        (folder + name).format(trained=trained(wildcards.experiment), **wildcards)
-        for name in names
-    ]
+def network_of(wildcards):
+    """The files of the run whose network a job uses."""
+    experiment = trained(wildcards.experiment)
+    run = f"results/runs/{wildcards.dataset}/{experiment}/seed{wildcards.seed}"
+    weights, config = f"{run}/weights.safetensors", f"{run}/config.yaml"
+    sums = [f"{weights}.sha256", f"{config}.sha256"]
+    return {"weights": weights, "config": config, "sums": sums}
 
 
 def archive_of(wildcards):

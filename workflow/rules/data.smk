@@ -71,9 +71,7 @@ rule prepare:
         mem_mb=memory(1500),
         runtime="10m",
     params:
-        archive=lambda wildcards, input: (
-            f"--archive {input.archive}" if input.archive else ""
-        ),
+        archive=given("archive"),
     shell:
         r"""
         lrtl prepare \

@@ -4,9 +4,7 @@
 rule segment:
     """Predict components and merge them to the foreground of one sequence."""
     input:
-        weights=network_of("weights.safetensors"),
-        config=network_of("config.yaml"),
-        sums=network_of("weights.safetensors.sha256", "config.yaml.sha256"),
+        unpack(network_of),
         sequence="results/datasets/{dataset}/{sequence}",
         flow=motion("results/flow/{dataset}/{sequence}/{estimator}.zarr"),
         backbone_weights=backbone_weights_of,
@@ -28,16 +26,7 @@ rule segment:
         runtime="20m",
     params:
         settings=flags("merge"),
-        backbone_weights=lambda wildcards, input: (
-            f"--backbone-weights {input.backbone_weights}"
-            if input.backbone_weights
-            else ""
-        ),
-        affinity_weights=lambda wildcards, input: (
-            f"--affinity-weights {input.affinity_weights}"
-            if input.affinity_weights
-            else ""
-        ),
+        published=given("backbone_weights", "affinity_weights"),
     shell:
         r"""
         lrtl masks \
@@ -48,8 +37,7 @@ rule segment:
             --components {output.components:q} \
             --threads {threads} \
             {params.settings} \
-            {params.backbone_weights} \
-            {params.affinity_weights} \
+            {params.published} \
             2>&1 | tee {log:q}
         """
 
@@ -117,9 +105,7 @@ rule objects:
 rule speed:
     """Measure the frames per second of one run's network, on one sequence."""
     input:
-        weights="results/runs/{dataset}/{experiment}/seed{seed}/weights.safetensors",
-        config="results/runs/{dataset}/{experiment}/seed{seed}/config.yaml",
-        sums=rules.train.output.sums,
+        unpack(network_of),
         sequence=lambda wildcards: (
             f"results/datasets/{wildcards.dataset}/{sequences(wildcards.dataset, True)[0]}"
         ),
@@ -138,11 +124,7 @@ rule speed:
         mem_mb=memory(8000 if ON_GPU else 2000),
         runtime="20m",
     params:
-        backbone_weights=lambda wildcards, input: (
-            f"--backbone-weights {input.backbone_weights}"
-            if input.backbone_weights
-            else ""
-        ),
+        published=given("backbone_weights"),
     shell:
         r"""
         lrtl speed \
@@ -150,7 +132,7 @@ rule speed:
             --sequence {input.sequence:q} \
             --out {output:q} \
             --threads {threads} \
-            {params.backbone_weights} \
+            {params.published} \
             2>&1 | tee {log:q}
         """
 

@@ -21,9 +21,7 @@ rule flow:
         runtime="2h",
     params:
         settings=flags("flow"),
-        weights=lambda wildcards, input: (
-            f"--weights {input.weights}" if input.weights else ""
-        ),
+        weights=given("weights"),
         store=lambda wildcards, output: output[0],
         part="",
     shell:
@@ -51,9 +49,7 @@ use rule flow as flow_part with:
         "benchmarks/flow/{dataset}/{sequence}/{estimator}.part{part}.tsv"
     params:
         settings=flags("flow"),
-        weights=lambda wildcards, input: (
-            f"--weights {input.weights}" if input.weights else ""
-        ),
+        weights=given("weights"),
         store="results/flow/{dataset}/{sequence}/{estimator}.zarr",
         part=lambda wildcards: f"--part {wildcards.part}/{config['split']}",
 
@@ -76,9 +72,7 @@ rule tracks:
         runtime=learned("12h", "1h"),
     params:
         settings=flags("tracks"),
-        weights=lambda wildcards, input: (
-            f"--weights {input.weights}" if input.weights else ""
-        ),
+        weights=given("weights"),
         store=lambda wildcards, output: output[0],
         part="",
     shell:
@@ -106,8 +100,6 @@ use rule tracks as tracks_part with:
         "benchmarks/tracks/{dataset}/{sequence}/{tracker}.part{part}.tsv"
     params:
         settings=flags("tracks"),
-        weights=lambda wildcards, input: (
-            f"--weights {input.weights}" if input.weights else ""
-        ),
+        weights=given("weights"),
         store="results/tracks/{dataset}/{sequence}/{tracker}.zarr",
         part=lambda wildcards: f"--part {wildcards.part}/{config['split']}",

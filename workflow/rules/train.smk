@@ -43,11 +43,7 @@ rule train:
         runtime="12h",
     params:
         settings=flags("network", "losses", "training"),
-        backbone_weights=lambda wildcards, input: (
-            f"--backbone-weights {input.backbone_weights}"
-            if input.backbone_weights
-            else ""
-        ),
+        published=given("backbone_weights"),
         out=lambda wildcards, output: output.weights.rpartition("/")[0],
     shell:
         r"""
@@ -59,6 +55,6 @@ rule train:
             --seed {wildcards.seed} \
             --threads {threads} \
             {params.settings} \
-            {params.backbone_weights} \
+            {params.published} \
             2>&1 | tee {log:q}
         """
