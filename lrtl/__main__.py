@@ -225,7 +225,7 @@ def _score(a: argparse.Namespace) -> None:
     if not data.is_dir():
         remedy = f"make it with `snakemake {data}/SEQUENCE ...`, or name another with --data"
         raise ValueError(f"there is no folder {data} of prepared sequences; {remedy}")
-    check_sequences(names, known, [data, *filter(None, (a.masks, a.components))])
+    check_sequences(names, known, [data, a.masks, *([a.components] if a.components else [])])
     parts = [a.components / name for name in names] if a.components else None
     refine = REFINERS[_settings(a, "evaluation").crf]
     folders = [data / name for name in names], [a.masks / name for name in names]

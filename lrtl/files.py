@@ -156,6 +156,14 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(temporary, index=False)
 
 
+def write_text(text: pd.DataFrame, csv: Path) -> None:
+    """Write a table of text as Markdown and LaTeX beside `NAME.csv`: `NAME.md` and `NAME.tex`."""
+    with whole_file(csv.with_suffix(".md")) as temporary:
+        temporary.write_text(text.to_markdown(index=False, disable_numparse=True) + "\n")
+    with whole_file(csv.with_suffix(".tex")) as temporary:
+        temporary.write_text(text.to_latex(index=False, escape=True))
+
+
 def read_csv(path: Path, **options) -> pd.DataFrame:
     """Read a table that is as it was recorded; options are those of pandas."""
     return pd.read_csv(checked(path), **options)

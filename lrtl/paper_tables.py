@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lrtl.files import whole_file, write_csv
+from lrtl.files import write_csv, write_text
 from lrtl.metrics import bootstrap_interval
 from lrtl.tables import over_seeds, over_sequences, read_runs, whole_numbers
 
@@ -60,14 +60,6 @@ def write_paper_table(
     table = whole_numbers(table[[column for column in COLUMNS if column in table]])
     write_csv(table, out)
     write_text(as_text(table), out)
-
-
-def write_text(text: pd.DataFrame, csv: Path) -> None:
-    """Write a table of text as Markdown and LaTeX beside `NAME.csv`: `NAME.md` and `NAME.tex`."""
-    with whole_file(csv.with_suffix(".md")) as temporary:
-        temporary.write_text(text.to_markdown(index=False, disable_numparse=True) + "\n")
-    with whole_file(csv.with_suffix(".tex")) as temporary:
-        temporary.write_text(text.to_latex(index=False, escape=True))
 
 
 def _measured(runs: pd.DataFrame) -> pd.DataFrame:

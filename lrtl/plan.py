@@ -155,8 +155,8 @@ def _frames(job: Job, folder: Path, sequence: str | None = None) -> int:
 
 
 def _method(flags: Namespace) -> str:
-    """What does the work: a flow estimator, a tracker or a network."""
-    stage = {"flow": "estimator", "tracks": "tracker", "train": "network"}
+    """What does the work: a flow estimator, a tracker, a network or DINO's features."""
+    stage = {"flow": "estimator", "tracks": "tracker", "train": "network", "masks": "affinity"}
     return getattr(flags, stage.get(flags.verb, ""), "any")
 
 

@@ -45,12 +45,12 @@ def load_run(
         network = _tuples(settings["network"]) | {"backbone_weights": backbone_weights}
         network, losses = NetworkConfig(**network), LossConfig(**_tuples(settings["losses"]))
     except UNREADABLE as error:
-        raise ValueError(f"{run} is not a finished run ({error}); train it again") from error
+        raise ValueError(f"{run} is not a finished run ({error}); make it again") from error
     found = backbone_sha256(network)
     if found != expected:
         raise ValueError(
-            f"{run} was trained on backbone weights of sha256 {expected}, {backbone_weights} has "
-            f"{found}; fetch the file again, or train again"
+            f"{run} was made on backbone weights of sha256 {expected}, {backbone_weights} has "
+            f"{found}; fetch the file again, or make the run again"
         )
     model = NETWORKS[network.network](network)
     model.load_state_dict(weights)

@@ -125,7 +125,8 @@ def _check_together(dataset: str, settings: dict[str, dict]) -> None:
     require(gap <= radius, where, gap, expected)
     count, grouping = settings["network"]["components"], settings["merge"]["grouping"]
     fits = grouping != "correlation_clustering" or count <= CLUSTERED
-    where, expected = "config.network.components", f"at most {CLUSTERED} for {grouping}"
+    where = f"config.network.components of {dataset}"
+    expected = f"at most {CLUSTERED} for {grouping}"
     require(fits, where, count, expected)
 
 
@@ -172,7 +173,7 @@ def run_seeds(config: dict, dataset: str) -> list[int]:
         preset = _look_up(config, "presets", config["preset"])
         seeds = (preset | _of_dataset(config, dataset))["seeds"]
     if isinstance(seeds, str):
-        return [int(seed) for seed in seeds.split(",")]
+        return list(dict.fromkeys(int(seed) for seed in seeds.split(",")))
     return [seeds] if isinstance(seeds, int) else seeds
 
 

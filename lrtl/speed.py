@@ -7,9 +7,8 @@ import pandas as pd
 import torch
 
 from lrtl.datasets.layout import Sequence
-from lrtl.files import read_csv, write_csv
+from lrtl.files import read_csv, write_csv, write_text
 from lrtl.masks import predict
-from lrtl.paper_tables import write_text
 from lrtl.runs import load_run
 
 PUBLISHED = {"unet": 6.4, "maskformer_dino": 3.3}  # "during DAVIS evaluation", device not stated

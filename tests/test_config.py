@@ -77,7 +77,7 @@ def test_seeds_come_from_the_nearest_layer(config):
     assert run_seeds(config, "davis") == [0, 1, 2]
     assert run_seeds(config | {"preset": "cpu"}, "davis") == [0]
     assert run_seeds(config, "demo") == [0]
-    for stated, seeds in (([3, 4], [3, 4]), ("0,1,2", [0, 1, 2]), (5, [5])):
+    for stated, seeds in (([3, 4], [3, 4]), ("0,1,2,1", [0, 1, 2]), (5, [5])):
         config["seeds"] = stated
         check(config, SCHEMA)
         assert run_seeds(config | {"preset": "cpu"}, "demo") == seeds
@@ -142,7 +142,7 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
             r"flow.gaps of davis .* \[-2, -1, 1, 2\] too, for training.qua",
         ),
         ("objects", "gap", 22, "objects.gap of davis is 22, expected at most tracks.radius, 21"),
-        ("network", "components", 17, "components is 17, expected at most 16 for correlation_cl"),
+        ("network", "components", 17, "components of davis is 17, expected at most 16 for corr"),
         ("tables", "davis", ["lrtl.mine"], "unknown merge 'mine' in the config; one of published"),
         ("training", "quad_gaps", [-1], "config.training.quad_gaps.0: "),
         ("flow", "estimator", "raft", "config.flow.estimator: 'raft' is not one of"),
@@ -155,6 +155,7 @@ def test_config_and_schema_agree_and_every_key_is_described(config, schema):
             {"tracks": {"stride": 8}},
             ".tracks: .*'stride' was unexp",
         ),
+        ("presets", "mine", {}, "config.presets.mine: 'seeds' is a required property"),
         ("experiments", "often", {"seeds": [1]}, "experiments.often: .*'seeds' was unexpected"),
         (
             *("paper_tables", "mine", {"datasets": ["davis"], "rows": {"Ours": "ours"}}),

@@ -152,7 +152,7 @@ def test_two_sequences_of_davis_through_slurm(checkout, slurm, tmp_path_factory)
     edit(checkout, "size: [240, 424], updates: 12}", "size: [64, 112], updates: 2, gaps: [-1, 1]}")
     edit(checkout, "chained_flow, size: [240, 424]}", "chained_flow, size: [64, 112], radius: 10}")
     edit(checkout, "steps: 8000\n      decay_steps: 8000", "quad_gaps: [1]\n      steps: 10")
-    edit(checkout, "davis: [flow_only, tracks_only, lrtl]", "davis: [lrtl]")
+    edit(checkout, "davis: [flow_only, tracks_only, flow_and_tracks, lrtl]", "davis: [lrtl]")
     config = ["preset=cpu", "sequences=dog,goat", f"mirror={os.environ['LRTL_MIRROR']}"]
     products = ["davis_table.csv", "davis_sequences.csv"]
     compare(checkout, "results/davis_table.csv", products, config, tmp_path_factory)

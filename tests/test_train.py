@@ -219,7 +219,7 @@ def test_a_maskformer_is_loaded_with_its_backbone(
         load_run(tmp_path / "run")
     others = [path for name, path in tiny_backbones.items() if name != network]
     with pytest.raises(
-        ValueError, match=r"was trained on backbone weights of sha256 \w+, .*\.pth has"
+        ValueError, match=r"was made on backbone weights of sha256 \w+, .*\.pth has"
     ):
         load_run(tmp_path / "run", str(others[0]))
 

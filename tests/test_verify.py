@@ -162,5 +162,5 @@ def test_a_damaged_product_stops_its_reader(results, tmp_path):
     data = bytearray(weights.read_bytes())
     data[-100] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(ValueError, match=r"weights.safetensors is damaged\); train it again"):
+    with pytest.raises(ValueError, match=r"weights.safetensors is damaged\); make it again"):
         load_run(copy / "run")

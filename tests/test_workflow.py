@@ -64,7 +64,11 @@ def test_merging_by_appearance_fetches_its_weights(checkout):
 
 def test_a_dry_run_over_backbones(checkout):
     """Their weights are fetched once and given to training and segmentation."""
-    edit(checkout, "davis: [flow_only, tracks_only, lrtl]", "davis: [unet, maskformer_swin]")
+    edit(
+        checkout,
+        "davis: [flow_only, tracks_only, flow_and_tracks, lrtl]",
+        "davis: [unet, maskformer_swin]",
+    )
     run = snakemake(checkout, "-n", "-p", "results/davis_table.csv", config=["sequences=dog"])
     assert run.returncode == 0, run.stderr
     name = "swin_tiny_patch4_window7_224.pth"
@@ -87,7 +91,7 @@ def test_every_table_of_a_paper_resolves(checkout):
 def test_a_network_is_trained_once_however_often_it_is_merged(checkout):
     edit(
         checkout,
-        "davis: [flow_only, tracks_only, lrtl]",
+        "davis: [flow_only, tracks_only, flow_and_tracks, lrtl]",
         "davis: [lrtl.frame, lrtl, lrtl.released]",
     )
     config = ["preset=cpu", "sequences=dog", "seeds=0,1"]

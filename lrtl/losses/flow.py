@@ -160,7 +160,7 @@ def _explain_backward(mask, flow, gradient, normal, theta, rows, out) -> None:
         upsampled = _upsample(mask, flow.shape[-2:])  # (K, HW)
     weights, flow, gradient = upsampled.detach(), flow.flatten(1), gradient.flatten(1)
     by_theta = (gradient * weights[:, None]) @ rows.mT  # (K, 2, P)
-    adjoint, _ = torch.linalg.solve_ex(normal.mT, by_theta.double().mT)  # (K, P, 2)
+    adjoint, _ = torch.linalg.solve_ex(normal, by_theta.double().mT)  # (K, P, 2)
     theta, adjoint = theta.to(weights.dtype), adjoint.to(weights.dtype)
     through_fit, by_weights = torch.zeros_like(weights), torch.zeros_like(weights)
     for direction in range(2):

@@ -55,6 +55,8 @@ rule foreground:
         "logs/foreground/{dataset}/{experiment}/seed{seed}.log",
     benchmark:
         "benchmarks/foreground/{dataset}/{experiment}/seed{seed}.tsv"
+    wildcard_constraints:
+        experiment="|".join(config["experiments"]),
     conda:
         "../../envs/lrtl.yaml"
     resources:
