@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from lrtl.__main__ import parser
+from lrtl.affinity import AFFINITIES
 from lrtl.methods import ESTIMATORS, NETWORKS, TRACKERS
 from lrtl.plan import FRAMES, Job, _job, amount, as_text, plan, price
 from tests.conftest import ROOT
@@ -123,7 +124,7 @@ def test_costs_are_of_what_there_is():
     assert not costs.duplicated(["verb", "method", "device"]).any()
     verbs = parser()._subparsers._group_actions[0].choices
     assert set(costs["verb"]) <= set(verbs)
-    assert set(costs["method"]) <= {*ESTIMATORS, *TRACKERS, *NETWORKS, "any"}
+    assert set(costs["method"]) <= {*ESTIMATORS, *TRACKERS, *NETWORKS, *AFFINITIES, "any"}
     assert set(costs["device"]) == {"CPU", "GPU"} and (costs["seconds"] > 0).all()
     estimated = costs["source"].str.startswith("estimate")
     assert (estimated == (costs["device"] == "GPU")).all()  # none was measured on a GPU
