@@ -103,8 +103,8 @@ def parser() -> argparse.ArgumentParser:
     verb.add_argument("--data", type=Path, help=prepared)
     verb.add_argument("--names", help="sequences, joined by commas; by default all with truth")
     verb.add_argument("--components", type=Path, help="a folder of components, for J_oracle")
-    rows = "CSV file of the scores, a row per frame; by default none is written"
-    verb.add_argument("-o", "--out", type=Path, help=rows)
+    written = "CSV file of the scores, a row per frame; by default none is written"
+    verb.add_argument("-o", "--out", type=Path, help=written)
     rows = {"rows": [str], "experiments": [str], "as-paper": [str]}
     add(_paper_table, name=str, **rows, scores=[Path], runs=[Path], out=Path)
     add(_table, dataset=str, scores=[Path], runs=[Path], table=Path, sequences=Path)

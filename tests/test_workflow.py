@@ -192,6 +192,10 @@ def test_demo_from_frames_to_table(demo_run):
     assert table["J"].between(0, 100).all()
     assert (table["J_oracle"] >= table["J_gt_choice"]).all()
     own = pd.read_csv(demo_run / "results/tables/own.csv")
+    assert own["as_paper"].tolist() == ["flow_only.frame", "lrtl.frame"]
+    runs, masks = (sorted(os.listdir(demo_run / f"results/{of}/demo")) for of in ("runs", "masks"))
+    assert runs == ["flow_only", "lrtl"]  # trained once, merged twice
+    assert masks == ["flow_only", "flow_only.frame", "lrtl", "lrtl.frame"]
     assert own["row"].tolist() == ["Flow", "All of it"]
     assert own["J"].tolist() == table["J"].tolist()
     assert (demo_run / "results/tables/own.md").read_text().count("\n") == 4

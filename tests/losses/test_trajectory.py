@@ -32,8 +32,9 @@ def problem(noise, low_rank=None, batch=2, segments=3, frames=11, count=300, see
 @pytest.mark.parametrize(
     ("noise", "low_rank"), [(0.0, None), (1e-3, 5), (1e-3, 3)], ids=["full", "rank5", "rank3"]
 )
-def test_value_and_gradient_agree_with_svdvals(noise, low_rank):
-    weights, tracks = problem(noise, low_rank)
+@pytest.mark.parametrize("count", [300, 5000], ids=["one block", "three"])
+def test_value_and_gradient_agree_with_svdvals(noise, low_rank, count):
+    weights, tracks = problem(noise, low_rank, count=count)
     weights.requires_grad_()
     expected = reference(weights, tracks, 5)
     (expected_gradient,) = torch.autograd.grad(expected.sum(), weights)
